@@ -11,7 +11,7 @@ import typer
 
 from actors.core.errors import ConfigError
 from cluster.commands.command_line import errors_shown
-from cluster.commands.map_arguments import Delimiter, Encoding
+from cluster.commands.map.arguments import Delimiter, Encoding
 from cluster.draft.job import JobDraft, JobTemplate, next_commands
 from cluster.draft.profile import profile_of
 from cluster.input.formats import STDIN, text_form

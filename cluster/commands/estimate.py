@@ -17,7 +17,6 @@ from typer.main import get_command
 
 from actors.core.errors import ConfigError
 from actors.core.run_id import check_run_id
-from cluster.commands import map_arguments as options
 from cluster.commands.command_line import (
     AsJson,
     ClusterAddress,
@@ -26,7 +25,8 @@ from cluster.commands.command_line import (
     errors_shown,
     print_json,
 )
-from cluster.commands.map import app as map_app
+from cluster.commands.map import arguments as options
+from cluster.commands.map.command import app as map_app
 from cluster.program import program
 from cluster.report.console import plain, stderr_console, visible
 from cluster.report.exit_codes import FAILED, INTERRUPTED

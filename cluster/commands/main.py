@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from cluster.commands import check, drafts, estimate, run, runs, submit
-from cluster.commands import map as map_command
+from cluster.commands.map import command as map_command
 from cluster.program import COMMAND, VERSION, program
 from cluster.report.exit_codes import FAILED, INTERRUPTED
 

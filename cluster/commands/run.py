@@ -26,7 +26,7 @@ from cluster.commands.command_line import (
     errors_shown,
     print_json,
 )
-from cluster.commands.map_again import refuse_map_run
+from cluster.commands.map.again import refuse_map_run
 from cluster.config.loading import loaded
 from cluster.ray.job_paths import below_root
 from cluster.records.records import found_run, opened, start_of, with_overrides

@@ -21,7 +21,7 @@ from yarl import URL
 
 import headrace
 from actors.llm.presets import presets
-from cluster.commands import map as map_command
+from cluster.commands.map import command as map_command
 from simulators.ledger import LedgerWriter
 from simulators.llm_model import LlmServerSettings
 from simulators.llm_server import LlmServer

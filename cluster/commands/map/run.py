@@ -20,9 +20,9 @@ from actors.core.task.templates import NullValueError, compile_template
 from actors.runtime.defects import advise_after_defect
 from cluster.commands.batch import engine_of
 from cluster.commands.command_line import print_json
-from cluster.commands.map_again import WITHHELD
-from cluster.commands.map_arguments import MapArguments, MapCourse, shown_command
-from cluster.commands.map_output import preview, spent_now, without_answer, write_lines
+from cluster.commands.map.again import WITHHELD
+from cluster.commands.map.arguments import MapArguments, MapCourse, shown_command
+from cluster.commands.map.output import preview, spent_now, without_answer, write_lines
 from cluster.config.problem import nearest
 from cluster.input.rows import RowInput
 from cluster.program import program

@@ -12,7 +12,7 @@ from actors.core.errors import ConfigError
 from actors.core.messages.journal import CloseRun, Finish, OpenRun
 from actors.core.messages.tasks import TaskState
 from actors.journal.stores.sqlite import SqliteStore
-from cluster.commands.map_again import refuse_map_run
+from cluster.commands.map.again import refuse_map_run
 from cluster.records.records import found_run
 from cluster.records.run_journal import RunOrigin
 from tests.unit.support.journal_desk import RUN, Desk, report

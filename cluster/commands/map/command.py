@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from actors.core.errors import ConfigError
-from cluster.commands import map_arguments as options
 from cluster.commands.command_line import (
     AsJson,
     ClusterAddress,
@@ -19,6 +18,7 @@ from cluster.commands.command_line import (
     Quiet,
     errors_shown,
 )
+from cluster.commands.map import arguments as options
 from cluster.report.console import stderr_console
 
 app = typer.Typer()
@@ -155,7 +155,7 @@ def map_rows(
         if json and output is None and not dry_run:
             raise ConfigError("--json prints the summary on stdout: name a file for the table with -o")
         rows = options.read_rows(arguments, console)
-        from cluster.commands.map_run import run_command  # noqa: PLC0415 - loads pydantic, after the first line
+        from cluster.commands.map.run import run_command  # noqa: PLC0415 - loads pydantic, after the first line
 
         code = run_command(arguments, course, rows, console, engine=engine, address=address)
     raise typer.Exit(code)

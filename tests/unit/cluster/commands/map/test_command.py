@@ -15,8 +15,8 @@ from actors.core.errors import ConfigError, HeadraceError
 from actors.core.messages.journal import Spent, TaskTally
 from actors.core.messages.values import CallCounts, Usage
 from cluster.commands.main import app
-from cluster.commands.map_arguments import seconds_until, shown_command
-from cluster.commands.map_output import fitted, spent_now, without_answer
+from cluster.commands.map.arguments import seconds_until, shown_command
+from cluster.commands.map.output import fitted, spent_now, without_answer
 from cluster.report.tables.targets import shown
 from cluster.run.map import run as runner
 

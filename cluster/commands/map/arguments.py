@@ -19,7 +19,7 @@ from rich.console import Console
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from actors.core.task.columns import ColumnError, parse_columns
-from cluster.commands.map_again import WITHHELD
+from cluster.commands.map.again import WITHHELD
 from cluster.input.formats import STDIN, text_form
 from cluster.input.rows import RowInput
 from cluster.report.console import number, plain

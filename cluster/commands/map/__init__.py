@@ -1,0 +1,1 @@
+"""The command `map`: options, course, output, and the refusal of its runs by other commands."""
