@@ -118,7 +118,7 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --onl
 .PHONY: lock
 lock:  ## updates the pinned versions; needs uv on the PATH
 	echo pip | $(LOCK) --no-annotate -o requirements/pip.txt -
-	$(LOCK) pyproject.toml --extra dev --extra postgres --extra redis --extra sql --extra bedrock -o requirements/dev.txt
-	$(LOCK) pyproject.toml --extra postgres --extra redis --extra sql --extra bedrock -c requirements/dev.txt -o requirements/run.txt
+	$(LOCK) pyproject.toml --extra dev --extra postgres --extra redis --extra sql --extra bedrock --extra telemetry -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra postgres --extra redis --extra sql --extra bedrock --extra telemetry -c requirements/dev.txt -o requirements/run.txt
 	$(LOCK) pyproject.toml --extra local-llm -c requirements/dev.txt -o requirements/local-llm.txt
 	$(LOCK) pyproject.toml --extra bench -c requirements/dev.txt -o requirements/bench.txt
