@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from simulators.process import SimulatorProcess
 from tests.e2e.conftest import Driver
-from tests.e2e.http.browser import Page, opened
+from tests.e2e.support.browser import Page, opened
 from tests.e2e.support.deployment import Deployment, deployment
 
 _SCREEN = {"width": 1400, "height": 880, "deviceScaleFactor": 0.75, "mobile": False}

@@ -47,6 +47,7 @@ ORDER = (
     "cluster.records",
     "cluster.assembly",
     "cluster.history",
+    "cluster.page",
     "cluster.ray",
     "cluster.estimate",
     "cluster.checks",
