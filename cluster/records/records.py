@@ -49,12 +49,15 @@ class RunStart:
 @contextlib.contextmanager
 def opened(config: Path | None, env: Mapping[str, str]) -> Iterator[Store]:
     """Open the store that `config` names, or the default store. Raises `ConfigError` if it does not exist."""
-    if config is None:
-        settings: StoreSettings = SqliteSettings(str(Path(DEFAULT_PATH).absolute()))
-    else:
-        settings = loaded(config, env=env).store.settings()
-    with opened_store(settings, may_lock=True) as found:
+    with opened_store(store_settings(config, env), may_lock=True) as found:
         yield found
+
+
+def store_settings(config: Path | None, env: Mapping[str, str]) -> StoreSettings:
+    """Return the settings of the store that `config` names, or of the default store."""
+    if config is None:
+        return SqliteSettings(str(Path(DEFAULT_PATH).absolute()))
+    return loaded(config, env=env).store.settings()
 
 
 @contextlib.contextmanager

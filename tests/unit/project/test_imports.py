@@ -45,6 +45,7 @@ ORDER = (
     "cluster.report",
     "cluster.draft",
     "cluster.records",
+    "cluster.golden",
     "cluster.assembly",
     "cluster.history",
     "cluster.page",
