@@ -42,6 +42,7 @@ ORDER = (
     "cluster.program",
     "cluster.input",
     "cluster.config",
+    "cluster.statistics",
     "cluster.report",
     "cluster.draft",
     "cluster.records",

@@ -1,0 +1,1 @@
+"""Pure statistics of results: intervals, agreement, calibration, significance."""
