@@ -15,6 +15,7 @@ from actors.core.messages.calls import Correction
 from actors.core.messages.tasks import Item, Task
 from actors.core.messages.values import TokenCounts
 from actors.journal.stores.base import Store, WriteBatch, check_fences, check_limit
+from actors.journal.stores.memory import MemoryStore
 from actors.llm.dialects.chat import ChatDialect
 from actors.llm.dialects.dialect import Dialect, LibraryAnswer, LibraryClient, ParsedAnswer, PreparedForm
 from actors.llm.dialects.event_reader import EventReader
@@ -47,6 +48,7 @@ __all__ = [
     "Item",
     "LibraryAnswer",
     "LibraryClient",
+    "MemoryStore",
     "ParsedAnswer",
     "PreparedForm",
     "RateHeaders",

@@ -134,6 +134,24 @@ class StoreContract:
                     one.commit(WriteBatch({b"n": b"%d" % n}))
                     check(other.get(b"n") == b"%d" % n, "another connection reads committed rows")
 
+    def test_a_snapshot_keeps_the_rows_of_its_moment(self) -> None:
+        """A backup is consistent although a run goes on."""
+        with self._opened(2 if self.is_shared else 1) as stores:
+            stores[0].commit(WriteBatch({b"%03d" % n: b"old" for n in range(100)}))
+            with stores[0].snapshot() as snapshot:
+                first = snapshot.scan(*_ALL, 10)
+                if self.is_shared:
+                    stores[1].commit(
+                        WriteBatch({b"%03d" % n: b"new" for n in range(50, 150)}, [(b"0", b"01")])
+                    )
+                rest = snapshot.scan(first[-1][0] + b"\0", _ALL[1], 1000)
+                wanted = [(b"%03d" % n, b"old") for n in range(100)]
+                check(first + rest == wanted, "a snapshot shows no later commit", first + rest)
+                check(snapshot.get(b"070") == b"old", "get reads the snapshot too")
+                check(len(snapshot.scan_keys(*_ALL, 1000)) == 100, "scan_keys reads the snapshot too")
+            if self.is_shared:
+                check(stores[0].get(b"070") == b"new", "after the snapshot a store reads later commits")
+
     def test_of_those_that_claim_a_key_at_the_same_time_one_gets_it(self) -> None:
         """Two processes must not own one run."""
         if not self.is_shared:

@@ -45,6 +45,13 @@ class Reader(Protocol):
         """Return the first `limit` (≥ 1) pairs of [low, high) in ascending order of keys."""
 
 
+class KeyReader(Reader, Protocol):
+    """A `Reader` that can also read keys without values."""
+
+    def scan_keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Return the first `limit` (≥ 1) keys of [low, high) in ascending order, without their values."""
+
+
 class Codec(Protocol):
     """Converts JSON values to bytes and back. `loads` returns a value that equals the dumped one as JSON."""
 

@@ -15,6 +15,10 @@ from actors.core.task_names import within
 
 _END = b"\0\x01"
 FORMAT = b"v"  # the key of the format version of all rows
+MANY_PER_RUN = b"tosfpcaegnqh"  # kinds of which a run may have millions of rows
+ONE_PER_RUN = b"ruxbw"  # kinds of which a run has at most one row; the writer last: it is removed last
+OF_OWNER = b"xbw"  # kinds that belong to the run's owner, not to its data
+KNOWN_ANSWERS = b"k"  # the kind that belongs to no run
 _ZERO = b"\0\xff"  # a zero byte within a part: sorts above the end of a part and below any other byte
 
 
@@ -27,6 +31,13 @@ def part(text: str) -> bytes:
 def text(part_of_key: bytes) -> str:
     """Return the text of a part; the inverse of `part`."""
     return part_of_key.removesuffix(_END).replace(_ZERO, b"\0").decode("utf-8", "surrogatepass")
+
+
+def run_of(key: bytes) -> str | None:
+    """Return the run to which a key belongs, None if it belongs to no run."""
+    if key[:1] == KNOWN_ANSWERS or key == FORMAT:
+        return None
+    return text(key[1 : key.index(_END) + len(_END)])
 
 
 def number(value: int) -> bytes:

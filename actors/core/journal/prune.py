@@ -8,25 +8,15 @@ Rule 3: a run whose owner is alive is not removed. The claim is fenced by the ob
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from msgspec.structs import replace
 
 from actors.core.errors import RunTakenError, StoreError
 from actors.core.journal import keys
-from actors.core.journal.batch import CheckedCodec, Reader, WriteBatch, range_of
+from actors.core.journal.batch import CheckedCodec, KeyReader, Reader, WriteBatch, range_of
 from actors.core.journal.rows import REMOVING, RUNNING, dump_run, load_run
 from actors.core.journal.turn import Observed
 
-_MANY = b"tosfpcaegnqh"  # kinds with up to millions of rows per run
 _MOST = 5_000  # rows in one commit
-
-
-class KeyReader(Reader, Protocol):
-    """A `Reader` that can also read keys without values."""
-
-    def scan_keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
-        """Return the first `limit` (≥ 1) keys of [low, high) in ascending order, without their values."""
 
 
 def begin_removal(
@@ -55,11 +45,11 @@ def next_removal(reader: KeyReader, run_id: str, me: bytes, most: int = _MOST) -
     It reads keys only: the values of `most` rows may take gigabytes.
     """
     fences: dict[bytes, bytes | None] = {keys.writer(run_id): me}
-    for kind in _MANY:
+    for kind in keys.MANY_PER_RUN:
         found = reader.scan_keys(*range_of(bytes((kind,)) + keys.part(run_id)), most)
         if found:
             return WriteBatch({}, ((found[0], found[-1] + b"\0"),), fences)
     if reader.get(keys.writer(run_id)) is None:
         return None
-    few = (keys.run, keys.totals, keys.heartbeat, keys.cancel_request, keys.writer)
-    return WriteBatch({}, tuple((of(run_id), of(run_id) + b"\0") for of in few), fences)
+    few = [bytes((kind,)) + keys.part(run_id) for kind in keys.ONE_PER_RUN]
+    return WriteBatch({}, tuple((key, key + b"\0") for key in few), fences)

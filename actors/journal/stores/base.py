@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from actors.core.errors import FencedError, StoreError
-from actors.core.journal.batch import WriteBatch
+from actors.core.journal.batch import KeyReader, WriteBatch
 
-__all__ = ["Store", "WriteBatch", "check_fences", "check_limit", "checked", "key_text", "seal"]
+__all__ = ["KeyReader", "Store", "WriteBatch", "check_fences", "check_limit", "checked", "key_text", "seal"]
 
 _SEAL_BYTES = 4
 _SHOWN_BYTES = 80
@@ -38,6 +39,12 @@ class Store(Protocol):
         Raises `FencedError` if a fence does not hold; then nothing was written. Raises
         `StoreUnavailableError` if nothing was written or the result is unknown; the same batch may be
         committed again. Raises `StoreError` if the store is unusable and another commit would not help.
+        """
+
+    def snapshot(self) -> AbstractContextManager[KeyReader]:
+        """Return a context whose value reads the store as it was when the context began.
+
+        Other processes may commit meanwhile; this store object is not used for anything else.
         """
 
     def notes(self) -> tuple[str, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sortedcontainers import SortedDict
 
 from actors.journal.stores.base import WriteBatch, check_fences, check_limit
@@ -34,6 +37,13 @@ class MemoryStore:
             for key in list(self._table.irange(low, high, inclusive=(True, False))):
                 del self._table[key]
         self._table.update(batch.puts)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[MemoryStore]:
+        """Yield a copy."""
+        copy = MemoryStore()
+        copy._table.update(self._table)
+        yield copy
 
     def notes(self) -> tuple[str, ...]:
         """Return no notes."""

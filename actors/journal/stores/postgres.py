@@ -19,6 +19,7 @@ from actors.journal.stores.base import WriteBatch, check_fences, check_limit, ch
 
 WAIT_S = 30  # timeout of a connection, a statement or a lock
 IDLE_S = 10  # longest idle time in a transaction: then the server ends it and releases its locks
+SNAPSHOT_IDLE_S = 600  # the same for reading a snapshot
 _SETTINGS = {
     "connect_timeout": WAIT_S,
     "tcp_user_timeout": WAIT_S * 1000,
@@ -101,6 +102,15 @@ class PostgresStore:
                 connection.cursor().executemany(_DELETE, batch.deletions)
             if puts:
                 connection.execute(_PUT, (puts, [seal(key, batch.puts[key]) for key in puts]))
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[PostgresStore]:
+        """Yield this store within one transaction of the level REPEATABLE READ."""
+        with self._connected() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            # It holds no locks, so it may wait longer for a disk or another store than other transactions.
+            connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {SNAPSHOT_IDLE_S * 1000}")
+            yield self
 
     def notes(self) -> tuple[str, ...]:
         """Return no notes: the server's log has them."""

@@ -8,8 +8,9 @@ use PostgreSQL if that is not acceptable.
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import redis
@@ -18,10 +19,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from actors.core.errors import ConfigError, StoreError, StoreUnavailableError
-from actors.journal.stores.base import WriteBatch, check_fences, check_limit, checked, seal
+from actors.journal.stores.base import KeyReader, WriteBatch, check_fences, check_limit, checked, seal
+from actors.journal.stores.memory import MemoryStore
 
 VERSION = 1
 WAIT_S = 10.0  # timeout of a connection, a reply, or conflicts with other writers
+COPY_S = 600  # the server deletes the copy for a snapshot after as long without a read
+_MOST_MEMORY = 0.9  # of the server: with more, a copy could make it refuse the commits of runs
 _ORDER, _VALUES, _VERSION = b"headrace:order", b"headrace:values", b"headrace:version"
 _DEMANDED = {
     "appendonly": "yes",
@@ -51,6 +55,7 @@ class RedisStore:
         shown = self._db.connection_pool.connection_kwargs
         self._password = str(shown.get("password") or "")
         place = shown.get("path") or f"{shown.get('host', 'localhost')}:{shown.get('port', 6379)}"
+        self._order, self._values = _ORDER, _VALUES
         self._where = f"Redis database {shown.get('db') or 0} at {place}"
         try:
             with self._translated():
@@ -64,15 +69,15 @@ class RedisStore:
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, None if there is none."""
         with self._translated():
-            stored: Any = self._db.hget(_VALUES, key)
+            stored: Any = self._db.hget(self._values, key)
         return None if stored is None else checked(key, stored, self._where)
 
     def scan(self, low: bytes, high: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Return the first `limit` pairs of [low, high) in ascending order of keys."""
         check_limit(limit)
         with self._translated():
-            keys: Any = self._db.zrangebylex(_ORDER, b"[" + low, b"(" + high, start=0, num=limit)
-            stored: Any = self._db.hmget(_VALUES, keys) if keys else []
+            keys = self._keys(low, high, limit)
+            stored: Any = self._db.hmget(self._values, keys) if keys else []
         # Another process may have deleted keys between the two commands.
         found = zip(keys, stored, strict=True)
         return [(key, checked(key, each, self._where)) for key, each in found if each is not None]
@@ -81,8 +86,51 @@ class RedisStore:
         """Return the first `limit` keys of [low, high) in ascending order, without their values."""
         check_limit(limit)
         with self._translated():
-            keys: Any = self._db.zrangebylex(_ORDER, b"[" + low, b"(" + high, start=0, num=limit)
-        return list(keys)
+            return self._keys(low, high, limit)
+
+    def _keys(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        if self._order != _ORDER and not all(
+            self._db.expire(name, COPY_S) for name in (self._order, self._values)
+        ):
+            raise StoreUnavailableError(
+                f"the copy of {self._where} for a snapshot is gone: it was not read for {COPY_S} s, or the "
+                "server was restarted. Repeat the command"
+            )
+        found: Any = self._db.zrangebylex(self._order, b"[" + low, b"(" + high, start=0, num=limit)
+        return list(found)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[KeyReader]:
+        """Yield a copy that the server makes at one moment, and delete the copy at the end.
+
+        The server answers nobody else while it copies. Raises `StoreUnavailableError` if it lacks memory.
+        """
+        copies = [name + b":" + secrets.token_hex(6).encode() for name in (_ORDER, _VALUES)]
+        with self._translated():
+            self._demand_memory()
+            with self._db.pipeline(transaction=True) as pipeline:
+                is_empty = not _copied(pipeline, copies)
+        if is_empty:
+            yield MemoryStore()
+            return
+        self._order, self._values = copies
+        try:
+            yield self
+        finally:
+            self._order, self._values = _ORDER, _VALUES
+            with contextlib.suppress(exceptions.RedisError, OSError, StoreError):  # then it expires
+                self._db.unlink(*copies)
+
+    def _demand_memory(self) -> None:
+        needed = sum(int(self._db.memory_usage(name, samples=100) or 0) for name in (_ORDER, _VALUES))
+        memory: Any = self._db.info("memory")
+        most = int(memory["maxmemory"] or memory["total_system_memory"])
+        if int(memory["used_memory"]) + needed > most * _MOST_MEMORY:
+            raise StoreUnavailableError(
+                f"{self._where} cannot copy its rows for a snapshot: that takes {needed / 1e6:,.0f} MB of "
+                f"memory, and {int(memory['used_memory']) / 1e6:,.0f} of {most / 1e6:,.0f} MB are used. Give "
+                "it more memory, remove old runs with `prune`, or stop the runs and copy the server's files"
+            )
 
     def commit(self, batch: WriteBatch) -> None:
         """Apply `batch` in one transaction. On return it is on the server's disk."""
@@ -195,6 +243,14 @@ class RedisStore:
         said = " ".join(str(error).split()).rstrip(".")
         _, _, said = said.rpartition("caused error: ")  # the text before it quotes the command's values
         return said.replace(self._password, "***") if self._password else said
+
+
+def _copied(pipeline: Pipeline, copies: Sequence[bytes]) -> bool:
+    """Copy both keys at one moment, for a limited time. Return False if there is nothing to copy."""
+    for name, copy in zip((_ORDER, _VALUES), copies, strict=True):
+        pipeline.copy(name, copy)
+        pipeline.expire(copy, COPY_S)
+    return bool(pipeline.execute()[0])
 
 
 def _setting(connection: Any, name: str) -> str:

@@ -130,6 +130,16 @@ class SqliteStore:
             self._db.executemany(_PUT, [(key, seal(key, batch.puts[key])) for key in sorted(batch.puts)])
         self.check_place()  # else a commit to a file that was just deleted would be acknowledged
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[SqliteStore]:
+        """Yield this store within one read transaction. Other connections may commit meanwhile.
+
+        Until the end, the log keeps what they commit.
+        """
+        with self._translated(), self._transaction("DEFERRED"):
+            self._db.execute(_GET, (b"",)).fetchone()  # the transaction begins with its first read
+            yield self
+
     @property
     def file(self) -> tuple[int, int] | None:
         """The device and the inode of the open file."""

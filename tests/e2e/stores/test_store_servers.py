@@ -355,3 +355,24 @@ def test_other_keys_of_the_server_are_left_alone(redis_server, client):
 
     assert client.get("theirs") == b"1"
     assert set(client.keys()) == {b"theirs", b"headrace:order", b"headrace:values", b"headrace:version"}
+
+
+def test_a_snapshot_of_redis_needs_memory_and_its_copy_goes_with_it(redis_server, client):
+    with closing(RedisStore(redis_server.url)) as store:
+        store.commit(WriteBatch({b"a": b"v" * 3_000_000}))
+        with store.snapshot() as snapshot:
+            copies = client.keys("headrace:*:*")
+            assert all(client.ttl(name) > 0 for name in copies)
+            client.delete(*copies)
+            with pytest.raises(StoreUnavailableError, match="for a snapshot is gone"):
+                snapshot.scan(b"", b"\xff", 10)
+        with store.snapshot():
+            pass
+        assert client.keys("headrace:*:*") == []
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 2_000_000)
+        try:
+            with pytest.raises(StoreUnavailableError, match="cannot copy its rows"), store.snapshot():
+                pass
+        finally:
+            client.config_set("maxmemory", 0)
+        assert client.keys("headrace:*:*") == []
