@@ -25,6 +25,7 @@ from cluster.assembly.actor_settings import (
     journal_settings,
     pipeline_settings,
 )
+from cluster.assembly.places import Nodes, options
 from cluster.assembly.ray_actors import (
     DispatcherActor,
     JournalActor,
@@ -43,7 +44,7 @@ from cluster.assembly.topology import (
     source_name,
 )
 from cluster.config.kinds.store import SqliteSection
-from cluster.config.model import HeadraceConfig
+from cluster.config.model import HeadraceConfig, NodeChoice
 
 _READY_WITHIN_S = 120.0  # Ray takes a minute to detect that a process died before it registered
 _LOOK_AGAIN_S = 0.1
@@ -51,9 +52,6 @@ _STATISTICS_WITHIN_S = 5.0
 _CLOSE_WITHIN_S = 1.0
 
 _MORE = "See its logs (`ray logs`, or Ray's session directory)"
-
-# Ray 2.60 ignores the scheduling strategy of an actor that requests no resource, so this requests a byte.
-_ON_EACH_NODE: Mapping[str, Any] = {"scheduling_strategy": "SPREAD", "memory": 1}
 
 AnswerT = TypeVar("AnswerT")
 
@@ -96,7 +94,7 @@ class RayTopology:
         if unready:
             raise NotReadyError(
                 f"no answer from {', '.join(unready)} within {_READY_WITHIN_S:.0f} s: the cluster may be "
-                f"full. {_MORE}"
+                f"full, or no node is as `cluster.place` says. {_MORE}"
             )
 
     async def drain(self) -> None:
@@ -143,6 +141,7 @@ class Maker:
 
     def __init__(self, namespace: str, *, shared: bool) -> None:
         self.namespace = namespace
+        self.nodes = Nodes.now()
         self._lifetime: dict[str, Any] = {"lifetime": "detached", "get_if_exists": True} if shared else {}
 
     def actor(
@@ -163,7 +162,7 @@ class Maker:
 
     def journal(self, config: HeadraceConfig) -> ActorHandle[Any]:
         """Return the journal."""
-        where: dict[str, Any] = {}
+        where = options(self.nodes, config.cluster.place.journal)
         if isinstance(config.store, SqliteSection):  # a restart on another node would not find the file
             node = ray.get_runtime_context().get_node_id()
             where = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
@@ -180,12 +179,20 @@ def build(
     """
     shared = lifetime == "detached"
     maker = Maker(namespace, shared=shared)
-    actor = maker.actor
+    actor, place = maker.actor, config.cluster.place
+    on_each_node = options(maker.nodes)  # each host adds its ports and cores
     journal_at: RayAddress[ToJournal, FromJournal] = RayAddress("journal", namespace)
     journal = maker.journal(config)
     named = {"censor": config.censor()}
     sources = {
-        one.name: actor(SourceActor, source_name(one.name), one, named=named) for one in config.sources
+        one.name: actor(
+            SourceActor,
+            source_name(one.name),
+            one,
+            named=named,
+            **options(maker.nodes, place.sources.get(one.name, NodeChoice())),
+        )
+        for one in config.sources
     }
     forms, llm = answer_forms(config), config.llm
     clients = {
@@ -194,7 +201,7 @@ def build(
             name,
             *(name, llm.endpoints, forms, llm.timeout_s, journal_at),
             named={**named, "attachments": llm.attachments},
-            **_ON_EACH_NODE,  # each host adds its ports and cores
+            **on_each_node,
         )
         for name in client_names(config)
     }
@@ -205,6 +212,7 @@ def build(
         tuple(RayAddress(name, namespace) for name in clients),
         journal_at,
         run_id,
+        **options(maker.nodes, place.dispatcher),
     )
     settings = partial(
         pipeline_settings,
@@ -221,7 +229,7 @@ def build(
             RayAddress("dispatcher", namespace),
             {source: RayAddress(source_name(source), namespace) for source in sources},
             named={"journal": journal_at, "parallel": _cores()},
-            **_ON_EACH_NODE,
+            **on_each_node,
         )
         for index, name in enumerate(pipeline_names(config))
     }

@@ -105,6 +105,46 @@ class LimitSettings(Section):
         return value
 
 
+# As Ray writes them: a value, `!value`, `in(a, b)` or `!in(a, b)`.
+_LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=253)]
+_LabelValue = Annotated[
+    str, Field(pattern=r"^!?([A-Za-z0-9][\w.-]*|in\([A-Za-z0-9][\w., -]*\))$", max_length=1000)
+]
+_OF_EVERY_NODE = frozenset({"CPU", "GPU", "memory", "object_store_memory"})
+
+
+class NodeChoice(Section):
+    """The nodes on which an actor may run."""
+
+    labels: Annotated[
+        dict[_LabelName, _LabelValue],
+        Field(max_length=100, description="labels of the node: a value, `!value`, `in(a, b)`, `!in(a, b)`"),
+    ] = Field(default_factory=dict)
+    resources: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=100)], Annotated[float, Field(gt=0, le=1e6)]],
+        Field(max_length=100, description="custom resources of the node, and how much the actor takes"),
+    ] = Field(default_factory=dict)
+
+    @field_validator("resources")
+    @classmethod
+    def _are_custom(cls, value: dict[str, float]) -> dict[str, float]:
+        # Ray refuses them here, and an actor that holds a core would wait for one.
+        raise_all(
+            [problem_at("this is no custom resource", name) for name in value if name in _OF_EVERY_NODE]
+        )
+        return value
+
+
+class PlaceSettings(Section):
+    """On which nodes of a cluster the single actors run."""
+
+    dispatcher: Annotated[NodeChoice, Field(description="the nodes of the dispatcher")] = NodeChoice()
+    journal: Annotated[NodeChoice, Field(description="the nodes of the journal")] = NodeChoice()
+    sources: Annotated[
+        dict[Name, NodeChoice], Field(max_length=1000, description="the nodes of each source, by its name")
+    ] = Field(default_factory=dict)
+
+
 class ClusterSettings(Section):
     """How the actors are distributed."""
 
@@ -119,6 +159,9 @@ class ClusterSettings(Section):
     dashboard: Annotated[
         bool, Field(description="start Ray's dashboard with the cluster that a run starts")
     ] = True
+    place: Annotated[PlaceSettings, Field(description="on which nodes of a cluster the actors run")] = (
+        PlaceSettings()
+    )
 
 
 class HttpApiSettings(Section):
@@ -203,6 +246,21 @@ class HeadraceConfig(Section):
         endpoints = info.data["llm"].endpoints if "llm" in info.data else ()
         problem = unlimited(endpoints) if value.budget_usd is not None else None
         raise_all([problem_at(problem, "budget_usd", shows_value=False)] if problem else [])
+        return value
+
+    @field_validator("cluster")
+    @classmethod
+    def _places_are_of_actors(cls, value: ClusterSettings, info: ValidationInfo) -> ClusterSettings:
+        known = {source.name for source in info.data.get("sources", ())}
+        unknown = value.place.sources.keys() - known if "sources" in info.data else ()
+        problems = [
+            problem_at("no source has this name", "place", "sources", name, shows_value=False)
+            for name in sorted(unknown)
+        ]
+        if value.place.journal != NodeChoice() and isinstance(info.data.get("store"), SqliteSection):
+            text = "the journal stays on the driver's host, where the file of a store of kind sqlite is"
+            problems.append(problem_at(text, "place", "journal", shows_value=False))
+        raise_all(problems)
         return value
 
     def dimension_settings(self) -> tuple[DimensionSettings, ...]:

@@ -57,6 +57,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "store": ("SqliteSection", "PostgresSection", "RedisSection", "MemorySection"),
     "output": ("OutputSettings", "SinkSettings"),
     "cluster": ("ClusterSettings",),
+    "cluster.place": ("PlaceSettings", "NodeChoice"),
     "http": ("HttpApiSettings",),
 }
 

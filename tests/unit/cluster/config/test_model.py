@@ -334,3 +334,24 @@ def test_equal_prompts_are_asked_once_in_map_form_unless_the_configuration_says_
     made = load(f"{changes}\nevaluate: {{prompt: 'Rate {{key}}', output: {{note: {{type: string}}}}}}\n")
     assert made.llm.cache is is_shared
     assert HeadraceConfig.model_validate(made.model_dump(mode="json")).llm.cache is is_shared
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ({"sources": {"wrie": {}}}, "no source has this name"),
+        ({"journal": {"labels": {"zone": "a"}}}, "the journal stays on the driver's host"),
+        ({"dispatcher": {"resources": {"CPU": 1}}}, "no custom resource"),
+        ({"dispatcher": {"labels": {"zone": "a or b"}}}, "should match"),
+    ],
+)
+def test_a_place_that_no_actor_can_have_is_a_mistake(place, problem):
+    document = {
+        "sources": [{"name": "wire", "kind": "simulated"}],
+        "evaluate": {"prompt": "Rate {text}", "output": {"quality": {"type": "number", "min": 0, "max": 1}}},
+        "store": {"kind": "sqlite", "path": "state.db"},
+    }
+    allowed = {"dispatcher": {"labels": {"zone": "in(a, b)"}}, "sources": {"wire": {"resources": {"vpn": 1}}}}
+    HeadraceConfig.model_validate(document | {"cluster": {"place": allowed}})
+    with pytest.raises(ValidationError, match=problem):
+        HeadraceConfig.model_validate(document | {"cluster": {"place": place}})
