@@ -22,7 +22,7 @@ import psutil
 
 OUTSIDE = "10.77.0.254"
 _ROOT = Path("/")
-_WITHIN_S = 30.0
+_WITHIN_S = 90.0
 _PR_SET_PDEATHSIG = 1
 
 

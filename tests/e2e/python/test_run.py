@@ -74,7 +74,7 @@ async def test_ctrl_c_stops_a_script_and_the_run_continues_by_its_id(place):
             if b"answers come from" in line:  # the first calls are about to begin
                 break
         os.kill(running.pid, signal.SIGINT)
-        out, err = await asyncio.wait_for(running.communicate(), 20)
+        out, err = await asyncio.wait_for(running.communicate(), 60)
     finally:
         if running.returncode is None:
             running.kill()

@@ -223,7 +223,7 @@ async def test_two_ctrl_c_while_the_actors_start_end_it_within_seconds_and_with_
     async with asyncio.timeout(RUN_WITHIN_S):
         _, stderr = await process.communicate()
     assert process.returncode == 130, stderr.decode()
-    assert time.monotonic() - pressed < 10.0
+    assert time.monotonic() - pressed < 30.0
     causes = (b"ended immediately by another SIGINT", b"interrupted while", b"interrupted by Ctrl-C")
     assert any(cause in stderr for cause in causes), stderr
 
