@@ -1,0 +1,246 @@
+"""How the answers of a run compare with a golden set: accuracy, agreement and calibration, field by field.
+
+Pure. Rule: a decision tells whether an answer is right only if it states the right value, or rejected the
+same answer. The others are counted as untold, and enter no figure.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from actors.core.messages.tasks import ItemResult, Report, Task
+from actors.core.messages.values import Json
+from cluster.golden.records import Decision, GoldenRecord, Order, Place
+from cluster.golden.standing import GoldenSet
+from cluster.report.item_columns import ItemColumn
+from cluster.statistics.agreement import cohen_kappa
+from cluster.statistics.calibration import Calibration, calibration
+from cluster.statistics.intervals import Interval, wilson
+from cluster.statistics.significance import mcnemar_mid_p
+
+CONFIDENCE = "confidence"  # the name of a field that holds how sure the model is, from 0 to 1
+_REJECTED = "rejected"  # stands for the unknown right value: it is no JSON, so that no answer equals it
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFigures:
+    """How the answers to a field compare with a golden set.
+
+    judged: answers that a decision calls right or wrong. sampled: those of them that were shown in random
+    order, of which `sampled_correct` are right; only they are a sample of the run. untold: decisions that do
+    not tell whether the answer is right, such as skips. missing: decisions about items without an answer.
+    kappa: Cohen's kappa of the answers and the people's values, NaN unless the field has labels. A rejected
+    answer without a right value counts as a disagreement. distance: the mean distance of numbers from the
+    right ones, NaN without. calibration: None without confidences from 0 to 1.
+    """
+
+    field: str
+    judged: int
+    correct: int
+    sampled: int
+    sampled_correct: int
+    untold: int
+    missing: int
+    kappa: float
+    distance: float
+    calibration: Calibration | None
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """The share of right answers, with its Wilson interval; None if none was judged."""
+        return wilson(self.correct, self.judged) if self.judged else None
+
+    @property
+    def sampled_accuracy(self) -> Interval | None:
+        """The share among those in random order, which estimates that of the run; None without such."""
+        return wilson(self.sampled_correct, self.sampled) if self.sampled else None
+
+
+def golden_figures(
+    golden: GoldenSet,
+    entries: Iterable[tuple[Task, Report]],
+    columns: Sequence[ItemColumn],
+    confidence: str | None = None,
+) -> list[FieldFigures]:
+    """Return the figures of each field of `columns` that the golden set has decisions about.
+
+    `entries` are the tasks and reports of a run, `columns` its output columns (see `Layout.outputs`).
+    `confidence` names the column with confidences; see `confidence_column`.
+    """
+    fields = golden.fields()
+    tallies = {
+        column.name: _Tally(column, confidence_column(columns, column, confidence))
+        for column in columns
+        if column.name in fields
+    }
+    for task, report in entries:
+        for item in report.items:
+            for name, tally in tallies.items():
+                record = golden.get(Place(task.key, item.item_id, name))
+                if record is not None:
+                    tally.add(record, item)
+    return [tally.figures() for tally in tallies.values()]
+
+
+def confidence_column(
+    columns: Sequence[ItemColumn], column: ItemColumn, name: str | None = None
+) -> ItemColumn | None:
+    """Return the column with the confidences of an answer: `name`, or the field ``confidence`` of a step.
+
+    The step is that of `column`, or the only one with such a field.
+    """
+    if name is not None:
+        return next((each for each in columns if each.name == name), None)
+    found = [each for each in columns if each.field == CONFIDENCE and each.spec.type in ("number", "integer")]
+    of_step = [each for each in found if each.step == column.step]
+    chosen = of_step or found
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def answer_of(column: ItemColumn, item: ItemResult) -> tuple[bool, Json]:
+    """Return whether an item has an answer to a column, and the answer."""
+    values: Mapping[str, Json] = item.values.get(column.step, {})
+    return column.field in values, values.get(column.field)
+
+
+def is_number(value: Json) -> bool:
+    """Return whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is counted for one field. `pairs` are the labels of the model and of the person."""
+
+    column: ItemColumn
+    confidence: ItemColumn | None
+    judged: list[bool] = field(default_factory=list)
+    sampled: list[bool] = field(default_factory=list)
+    untold: int = 0
+    missing: int = 0
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+    distances: list[float] = field(default_factory=list)
+    confidences: list[tuple[float, bool]] = field(default_factory=list)
+
+    def add(self, record: GoldenRecord, item: ItemResult) -> None:
+        is_answered, answer = answer_of(self.column, item)
+        if not is_answered:
+            self.missing += 1
+            return
+        is_right = record.judge(answer)
+        if is_right is None:
+            self.untold += 1
+            return
+        self.judged.append(is_right)
+        if record.order is Order.RANDOM:
+            self.sampled.append(is_right)
+        if _has_labels(self.column):
+            label = _label(answer)
+            person = _REJECTED if record.decision is Decision.REJECT else _label(record.value)
+            self.pairs.append((label, label if is_right else person))
+        if self.column.spec.type in ("number", "integer") and is_number(answer) and is_number(record.value):
+            self.distances.append(abs(answer - record.value))
+        if self.confidence is not None:
+            _, sure = answer_of(self.confidence, item)
+            if is_number(sure) and 0 <= sure <= 1:
+                self.confidences.append((float(sure), is_right))
+
+    def figures(self) -> FieldFigures:
+        distances = self.distances
+        return FieldFigures(
+            self.column.name,
+            len(self.judged),
+            sum(self.judged),
+            len(self.sampled),
+            sum(self.sampled),
+            self.untold,
+            self.missing,
+            cohen_kappa(*zip(*self.pairs, strict=True)) if self.pairs else math.nan,
+            math.fsum(distances) / len(distances) if distances else math.nan,
+            _calibrated(self.confidences),
+        )
+
+
+def _calibrated(pairs: Sequence[tuple[float, bool]]) -> Calibration | None:
+    if not pairs:
+        return None
+    return calibration([sure for sure, _ in pairs], [is_right for _, is_right in pairs])
+
+
+def _has_labels(column: ItemColumn) -> bool:
+    spec = column.spec
+    return spec.type in ("boolean", "integer") or (spec.type == "string" and spec.choices is not None)
+
+
+def _label(value: Json) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """How often people preferred a run to `other`, the other one, and neither. They saw no names."""
+
+    other: str
+    preferred: int
+    other_preferred: int
+    neither: int
+
+    @property
+    def share(self) -> Interval:
+        """How often the run was preferred where one of the two was, with its Wilson interval."""
+        return wilson(self.preferred, self.preferred + self.other_preferred)
+
+    @property
+    def p(self) -> float:
+        """The mid-p value of the hypothesis that both are preferred equally often."""
+        return mcnemar_mid_p(self.preferred, self.other_preferred)
+
+
+def preferences(golden: GoldenSet, run_id: str) -> list[Preferences]:
+    """Return the outcome of each blind comparison of the run `run_id` with another."""
+    found: dict[str, list[str | None]] = {}
+    for record in golden.preferences():
+        found.setdefault(record.other, []).append(record.chosen)
+    return [
+        Preferences(other, chosen.count(run_id), chosen.count(other), chosen.count(None))
+        for other, chosen in found.items()
+    ]
+
+
+def preference_lines(outcomes: Iterable[Preferences], run_id: str) -> Iterator[str]:
+    """Yield a sentence for each blind comparison."""
+    for one in outcomes:
+        shares = f" ({_share(one.share)}; p = {one.p:.2g})" if one.preferred + one.other_preferred else ""
+        yield (
+            f"{run_id} was preferred in {one.preferred:,}, {one.other} in {one.other_preferred:,}, "
+            f"neither in {one.neither:,}{shares}"
+        )
+
+
+def figures_lines(figures: Iterable[FieldFigures]) -> Iterator[str]:
+    """Yield sentences with the figures of each field."""
+    for one in figures:
+        accuracy = one.accuracy
+        if accuracy is None:
+            yield f"{one.field}: no answer is judged ({one.untold} untold, {one.missing} without an answer)"
+            continue
+        parts = [f"{one.correct:,} of {one.judged:,} judged answers are right: {_share(accuracy)}"]
+        sampled = one.sampled_accuracy
+        if sampled is not None and one.sampled < one.judged:
+            parts.append(f"of the {one.sampled:,} in random order {_share(sampled)}")
+        if sampled is None:
+            parts.append("not a random sample of the run")
+        if not math.isnan(one.kappa):
+            parts.append(f"kappa {one.kappa:.2f}")
+        if not math.isnan(one.distance):
+            parts.append(f"mean distance {one.distance:.3g}")
+        if one.calibration is not None:
+            parts.append(f"calibration error {one.calibration.error:.2f}")
+        yield f"{one.field}: {'; '.join(parts)}"
+
+
+def _share(interval: Interval) -> str:
+    return f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"
