@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +34,6 @@ from actors.core.errors import (
     FailureKind,
     OverloadedError,
     PeerLostError,
-    StoreUnavailableError,
     text_of,
 )
 from actors.core.messages.attempts import (
@@ -47,7 +45,7 @@ from actors.core.messages.attempts import (
     TakeOver,
     WatchStreams,
 )
-from actors.core.messages.calls import Call, Drain
+from actors.core.messages.calls import Call, Drain, SaveHistory
 from actors.core.messages.journal import ReadSpent, Spent
 from actors.core.messages.protocols import FromClient, FromJournal, ToClient, ToJournal
 from actors.core.messages.tasks import Cancel
@@ -63,6 +61,8 @@ from actors.core.metrics.measures import (
     TOKENS,
     MeasureReading,
 )
+from actors.dispatcher.history_keeper import HistoryKeeper
+from actors.dispatcher.journal_query import ask_journal
 from actors.runtime.defects import end_loudly
 from actors.transport.address import Address
 from actors.transport.courier import Courier
@@ -70,17 +70,14 @@ from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.inbox import Inbox, Reply
 from actors.transport.linger import AdaptiveLinger
 
-_log = logging.getLogger(__name__)
-
 _ROLL_CALL_S = 5.0  # how long to wait for the clients at the start; later answers are processed on arrival
 _STALLED_CLIENT_S = 30.0  # additional wait for a silent client that may hold attempts
-_LONGEST_PAUSE_S = 30.0  # between queries to an unavailable store
 
 _Journal: TypeAlias = Address[ToJournal, FromJournal]
 
 
 class Dispatcher:
-    """Answers `Call` with `Completion`, and `Cancel` and `Drain` with `Done`.
+    """Answers `Call` with `Completion`, and `Cancel`, `Drain` and `SaveHistory` with `Done`.
 
     Before it sends an attempt, it asks the clients for the attempts that they hold from before a restart. If
     there is a budget, it asks the journal what `run_id` has spent.
@@ -93,10 +90,13 @@ class Dispatcher:
         journal: _Journal | None = None,
         run_id: str = "",
         clock: Callable[[], float] = time.monotonic,
+        *,
+        date: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
         rng = random.Random()
         self._state = DispatchState(settings, now=clock(), rng=rng, first_id=rng.getrandbits(48))
+        self._history = HistoryKeeper(self._state, journal, run_id, clock, date)
         self._asked: dict[str, list[Reply]] = {}
         self._draining: list[Reply] = []
         self._watches: dict[str, asyncio.Future[StreamProgress]] = {}
@@ -112,6 +112,7 @@ class Dispatcher:
 
     def statistics(self) -> DispatchStatistics:
         """Return a frozen snapshot."""
+        self._history.observe()  # else the history would end with the last event
         return self._state.statistics()
 
     async def close(self) -> None:
@@ -121,6 +122,7 @@ class Dispatcher:
         for scheduled in (self._turn, self._alarm):
             if scheduled is not None:
                 scheduled.cancel()
+        await self._history.close()
         for courier in self._clients.values():
             await courier.close()
 
@@ -165,7 +167,7 @@ class Dispatcher:
         else:
             _ignore_loss(answer)  # the client is asked again after its restart
 
-    def _on_item(self, item: Call | Cancel | Drain, reply: Reply) -> None:
+    def _on_item(self, item: Call | Cancel | Drain | SaveHistory, reply: Reply) -> None:
         match item:
             case Call(key):
                 asked = self._asked.setdefault(key, [])
@@ -178,6 +180,8 @@ class Dispatcher:
             case Drain():
                 self._draining.append(reply)
                 self._happened(DrainBegan())
+            case SaveHistory():
+                asyncio.create_task(self._history.save()).add_done_callback(lambda _: reply(Done()))
 
     # ---- start -------------------------------------------------------------------------------------------
 
@@ -190,7 +194,7 @@ class Dispatcher:
                 await asyncio.wait(silent, timeout=_STALLED_CLIENT_S)
             if has_budget and journal is not None:
                 # After the roll call: otherwise attempts that end between the two would be in neither.
-                spent = await _spent(journal, ReadSpent(run_id, self._held()))
+                spent: Spent = await ask_journal(journal, ReadSpent(run_id, self._held()))
                 took = spent.usage + spent.in_doubt
                 self._events.insert(0, SpentBefore(took.cost_usd, took.tokens, spent.ended))
         except Exception:  # noqa: BLE001 - without the amount spent, the budget could be spent twice
@@ -207,7 +211,7 @@ class Dispatcher:
     async def _others_are_open(self, journal: _Journal, run_id: str) -> bool:
         """Return whether there are attempts in doubt that no client has reported."""
         held = self._held()
-        spent = await _spent(journal, ReadSpent(run_id, held))
+        spent: Spent = await ask_journal(journal, ReadSpent(run_id, held))
         return spent.counts.in_doubt > len(held) - len(spent.ended)
 
     def _call_roll(self, client: str) -> asyncio.Future[tuple[Held, ...]]:
@@ -243,6 +247,7 @@ class Dispatcher:
                 self._carry_out(instruction)
         except Exception:  # noqa: BLE001 - only a part of the instructions has been carried out
             end_loudly("the processing of events by the dispatcher")
+        self._history.observe()
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -304,24 +309,6 @@ def readings(known: DispatchStatistics) -> Iterator[MeasureReading]:
             yield MeasureReading(TOKENS, count, (name, kind))
         yield MeasureReading(COST, attempts.usage.cost_usd, (name,))
         yield from CALL_SECONDS.readings(attempts.seconds, name)
-
-
-async def _spent(journal: _Journal, query: ReadSpent) -> Spent:
-    settings = CourierSettings(max_outstanding=1, max_outstanding_bytes=1 << 20, on_restart=OnRestart.RESEND)
-    courier = Courier(journal, settings=settings)
-    pause_s = 1.0
-    try:
-        while True:
-            try:
-                spent: Spent = await courier.call(query)
-            except StoreUnavailableError as error:
-                _log.warning("the dispatcher cannot read what the run has spent; retrying: %s", error)
-            else:
-                return spent
-            await asyncio.sleep(pause_s)
-            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
-    finally:
-        await courier.close()
 
 
 def _size(message: ToClient) -> int:

@@ -29,6 +29,7 @@ from cluster.assembly.topology import (
     drain,
     journal_courier,
     pipeline_courier,
+    save_history,
     source_name,
 )
 from cluster.config.model import HeadraceConfig
@@ -81,6 +82,10 @@ class LocalTopology:
     async def drain(self) -> None:
         """Begin no more attempts, and return once none is in flight."""
         await drain(LocalAddress(_DISPATCHER, self.inboxes))
+
+    async def save_history(self) -> None:
+        """Have the dispatcher store the history of the run. Takes 3 s at most, and does not raise."""
+        await save_history(LocalAddress(_DISPATCHER, self.inboxes))
 
     async def stop_asking(self) -> None:
         """Close the client: its attempts in flight end as in doubt. Takes at most a second."""

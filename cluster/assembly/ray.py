@@ -41,6 +41,7 @@ from cluster.assembly.topology import (
     journal_courier,
     pipeline_courier,
     pipeline_names,
+    save_history,
     source_name,
 )
 from cluster.config.kinds.store import SqliteSection
@@ -100,6 +101,10 @@ class RayTopology:
     async def drain(self) -> None:
         """Begin no more attempts, and return once none is in flight."""
         await drain(RayAddress("dispatcher", self.namespace))
+
+    async def save_history(self) -> None:
+        """Have the dispatcher store the history of the run. Takes 3 s at most, and does not raise."""
+        await save_history(RayAddress("dispatcher", self.namespace))
 
     async def stop_asking(self) -> None:
         """Close the clients: their attempts in flight end as in doubt. Takes at most a second."""

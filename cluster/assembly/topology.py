@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from actors.core.dispatch.settings import DispatchStatistics
+from actors.core.errors import HeadraceError
 from actors.core.message_size import weight
-from actors.core.messages.calls import Drain
+from actors.core.messages.calls import Drain, SaveHistory
 from actors.core.messages.protocols import (
     FromDispatcher,
     FromJournal,
@@ -24,6 +27,8 @@ from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
 from actors.transport.inbox import Inbox
 from cluster.config.model import HeadraceConfig
+
+_SAVED_WITHIN_S = 3.0
 
 
 class Actor(Protocol):
@@ -59,6 +64,10 @@ class Topology(Protocol):
 
     async def drain(self) -> None:
         """Begin no more attempts, and return once none is in flight. Raises `PeerLostError`."""
+        ...
+
+    async def save_history(self) -> None:
+        """Have the dispatcher store the history of the run. Takes 3 s at most, and does not raise."""
         ...
 
     async def stop_asking(self) -> None:
@@ -112,10 +121,23 @@ def pipeline_courier(
 
 async def drain(address: Address[ToDispatcher, FromDispatcher]) -> None:
     """Have a dispatcher begin no more attempts, and return once none is in flight."""
+    await _ask_dispatcher(address, Drain())
+
+
+async def save_history(address: Address[ToDispatcher, FromDispatcher]) -> None:
+    """Have a dispatcher store the history of its run. Return after 3 s at most; does not raise."""
+    with contextlib.suppress(HeadraceError, TimeoutError):  # the results matter more
+        async with asyncio.timeout(_SAVED_WITHIN_S):
+            await _ask_dispatcher(address, SaveHistory())
+
+
+async def _ask_dispatcher(
+    address: Address[ToDispatcher, FromDispatcher], message: Drain | SaveHistory
+) -> None:
     settings = CourierSettings(max_outstanding=1, max_outstanding_bytes=1024, on_restart=OnRestart.RESEND)
     courier = Courier(address, settings=settings)
     try:
-        await courier.call(Drain())
+        await courier.call(message)
     finally:
         await courier.close()
 

@@ -247,7 +247,9 @@ class BatchRun:
         `is_whole`: every task of the input has ended.
         """
         # On this thread, a million rows would stop the heartbeat that keeps the run's lease.
-        await asyncio.to_thread(self._writer.finish, is_whole=is_whole)
+        await asyncio.gather(
+            asyncio.to_thread(self._writer.finish, is_whole=is_whole), self._topology.save_history()
+        )
         summary = replace(summary, results=self._writer.paths)
         if summary.state is not RunState.INTERRUPTED:
             await journal.end(summary.state, summary_json(summary))

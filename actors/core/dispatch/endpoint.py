@@ -16,7 +16,7 @@ from actors.core.dispatch.client_pool import ClientPool
 from actors.core.dispatch.events import Tell
 from actors.core.errors import Blame, Failure, FailureKind, InvariantError
 from actors.core.limiter.limiter import AdaptiveLimiter, LimiterSettings, LimiterStatistics, Permit
-from actors.core.limits.attempt_cost import is_answered, is_estimated
+from actors.core.limits.attempt_cost import FAILED, IN_DOUBT, REFUSED, is_answered, is_estimated
 from actors.core.limits.breaker import BreakerPermit, BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.limits.endpoint_faults import EndpointFaults
 from actors.core.limits.price import Price
@@ -25,6 +25,7 @@ from actors.core.messages.attempts import AttemptEnded, Refusal, SetShare, Strea
 from actors.core.messages.calls import Call
 from actors.core.messages.values import Usage
 from actors.core.metrics.attempt_totals import AttemptStatistics, AttemptTotals
+from actors.core.metrics.history import EndpointReading
 from actors.core.queue.slot_queue import SlotStatistics
 
 _FIRST = 0.2  # the share of the slots for attempts that go before others
@@ -335,6 +336,21 @@ class EndpointState:
             last_failure=self._last_failure,
             is_failing=self._failing_since is not None,
             answered=self.answered,
+        )
+
+    def reading(self, queued: int) -> EndpointReading:
+        """Return the values for the history. `queued` calls at the dispatcher may use this endpoint."""
+        totals = self._attempts
+        return EndpointReading(
+            self.name,
+            totals.answers,
+            totals.counted[REFUSED],
+            totals.counted[FAILED],
+            totals.counted[IN_DOUBT],
+            cuts=self._limiter.cuts + self._breaker.opened,
+            limit=self._limiter.limit,
+            in_flight=self._limiter.in_flight,
+            queued=queued + self.pool.waiting,
         )
 
     def check_invariants(self) -> None:

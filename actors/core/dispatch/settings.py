@@ -14,6 +14,7 @@ from actors.core.limits.hedge import HedgeSettings
 from actors.core.limits.price import Price
 from actors.core.limits.retry import RetrySettings
 from actors.core.messages.values import CallCounts, Usage
+from actors.core.metrics.history import History
 from actors.core.queue.fair_queue import FairQueueStatistics
 
 
@@ -55,6 +56,7 @@ class DispatchStatistics(Struct, frozen=True):
     binding: a description of the constraint that currently limits throughput.
     stopped_by: the fault if every endpoint that some calls may use has one (`EndpointStatistics.fault`):
     until it is corrected, none of these calls is answered, and all wait for their deadlines.
+    history: of the whole run, with those before a restart.
     """
 
     queued: int
@@ -69,4 +71,5 @@ class DispatchStatistics(Struct, frozen=True):
     recent_failures: tuple[str, ...]
     binding: str
     queue: FairQueueStatistics
+    history: History
     stopped_by: Failure | None = None

@@ -53,6 +53,7 @@ from actors.core.limits.retry import RetryPolicy
 from actors.core.messages.attempts import Abort, AttemptEnded
 from actors.core.messages.calls import Call, Completion
 from actors.core.messages.values import Json, Priority
+from actors.core.metrics.history import History, HistoryRecorder
 from actors.core.queue.routes import Route, Routes, Turns
 
 _ROOM_AGAIN_S = 1.0
@@ -90,6 +91,8 @@ class DispatchState:
         self._serial = itertools.count(first_id)
         self._hedges = Hedges(settings.hedge)
         self._totals = DispatchTotals()
+        self._history = HistoryRecorder()
+        self._was_asked = False
         self._drains = False
         self._binding = _NOTHING_WAITS
         self._wanted: set[EndpointState] = set()  # endpoints where a call waits for room
@@ -121,6 +124,23 @@ class DispatchState:
         times += [endpoint.next_wake(now, wanted=endpoint in self._wanted) for endpoint in self._endpoints]
         return min((time for time in times if time is not None), default=None)
 
+    def continue_history(self, before: History) -> None:
+        """Continue the history of earlier dispatchers of the run. Must come before the first `observe`."""
+        self._history = HistoryRecorder(before)
+
+    def observe(self, now: float, date: float, *, always: bool = False) -> None:
+        """Record the present state in the history, if the last record is old enough or `always`.
+
+        `date` is the time in seconds since 1970. The history begins with the first call.
+        """
+        if not self._was_asked or not (always or self._history.is_due(now)):
+            return
+        queued = dict.fromkeys(self._endpoints, 0)
+        for route in self._routes:
+            for endpoint in route.endpoints:
+                queued[endpoint] += len(route.queue)
+        self._history.add(now, date, [each.reading(count) for each, count in queued.items()])
+
     def statistics(self) -> DispatchStatistics:
         """Return a frozen snapshot."""
         return DispatchStatistics(
@@ -136,6 +156,7 @@ class DispatchState:
             recent_failures=self._totals.recent_failures,
             binding=self._binding,
             queue=self._routes.statistics(),
+            history=self._history.history(),
             stopped_by=fault_of_any(self._routes),
         )
 
@@ -150,6 +171,7 @@ class DispatchState:
         self._in_flight.check_invariants()
         self._routes.check_invariants()
         self._budget.check_invariants()
+        self._history.check_invariants()
         for endpoint in self._endpoints:
             endpoint.check_invariants()
 
@@ -178,6 +200,7 @@ class DispatchState:
     def _on_offered(self, call: Call, now: float, out: list[Instruction]) -> None:
         if call.key in self._open:
             return  # the shell answers every caller of this key
+        self._was_asked = True
         record = OpenCall(call, now)
         record.streams = True if self._hedges.wanted else None  # only a stream shows when the answer begins
         if call.endpoints and (unknown := self._routes.unknown(call.endpoints)):

@@ -18,6 +18,7 @@ from actors.core.messages.journal import (
     Collected,
     Finish,
     Intent,
+    KeepHistory,
     Note,
     OpenRun,
     ReadEvents,
@@ -25,6 +26,7 @@ from actors.core.messages.journal import (
     Reopen,
 )
 from actors.core.messages.values import Usage
+from actors.core.metrics.history_format import MOST_PACKED_BYTES
 
 MOST_NUMBER = 2**63 - 1  # every store and JSON reader supports it
 MOST_ROWS = 10_000  # of one answer
@@ -44,6 +46,7 @@ _TASK: Bound = ("task", str, _KEY)
 _OF_RECORDS: dict[type, tuple[Bound, ...]] = {
     OpenRun: (_RUN, ("name", str, _KEY)),
     CloseRun: (_RUN, ("state", str, _NAME)),
+    KeepHistory: (_RUN, ("packed", bytes, MOST_PACKED_BYTES)),
     Accept: (
         _RUN,
         ("tenant", str, _NAME),
@@ -75,7 +78,7 @@ def check(record: Any) -> None:
     """Raise NotStorableError if a field of a record exceeds its bound."""
     for name, kind, most in _OF_RECORDS.get(type(record), ()):
         value = getattr(record, name)
-        if kind is str or kind is tuple:
+        if kind in (str, tuple, bytes):
             fits = isinstance(value, kind) and len(value) <= most
         elif kind is int:
             fits = isinstance(value, int) and 0 <= value <= most
@@ -135,13 +138,13 @@ def _check_text(what: str, value: str) -> None:
 def _wanted(kind: type, most: float) -> str:
     if kind is str:
         return f"a text of up to {most:,.0f} characters"
-    if kind is tuple:
+    if kind in (tuple, bytes):
         return f"a list of up to {most:,.0f} entries"
     return f"a number of up to {most:,.0f}{', not below 0' if kind is int else ''}"
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, str | tuple):
+    if isinstance(value, str | tuple | bytes):
         return f"{len(value):,} long"
     if isinstance(value, int | float):
         return f"{value:.6g}" if abs(value) < 1e300 else "too large"

@@ -2,8 +2,8 @@
 
 Kinds: (r)un, (w)riter of a run, heart(b)eat, totals (u), (t)ask, (o)rdinal, (s)tate, re(p)ort, (f)etched,
 (c)all's attempt, (a)ccount of an ended task, (e)vent, event of a task (g), (k)nown answer by content, request
-for the cancellation of a run (x), (n)amed request, group of tasks (q), event of a group (h), (v)ersion of all
-rows.
+for the cancellation of a run (x), (m)easured history of a run, (n)amed request, group of tasks (q), event of
+a group (h), (v)ersion of all rows.
 
 Rule 1: keys are ordered as their parts are: texts by code point, numbers by size.
 Rule 2: no key is a prefix of the key of another row: the end of a part occurs nowhere else.
@@ -16,7 +16,7 @@ from actors.core.task_names import within
 _END = b"\0\x01"
 FORMAT = b"v"  # the key of the format version of all rows
 MANY_PER_RUN = b"tosfpcaegnqh"  # kinds of which a run may have millions of rows
-ONE_PER_RUN = b"ruxbw"  # kinds of which a run has at most one row; the writer last: it is removed last
+ONE_PER_RUN = b"rumxbw"  # kinds of which a run has at most one row; the writer last: it is removed last
 OF_OWNER = b"xbw"  # kinds that belong to the run's owner, not to its data
 KNOWN_ANSWERS = b"k"  # the kind that belongs to no run
 _ZERO = b"\0\xff"  # a zero byte within a part: sorts above the end of a part and below any other byte
@@ -66,6 +66,11 @@ def heartbeat(run_id: str) -> bytes:
 def cancel_request(run_id: str) -> bytes:
     """Return the key of a request, by another process than the owner, to cancel a run."""
     return b"x" + part(run_id)
+
+
+def history(run_id: str) -> bytes:
+    """Return the key of the history of a run's endpoints."""
+    return b"m" + part(run_id)
 
 
 def totals(run_id: str) -> bytes:

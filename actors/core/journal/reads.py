@@ -27,6 +27,7 @@ from actors.core.messages.journal import (
     Query,
     ReadEvents,
     ReadGroup,
+    ReadHistory,
     ReadRun,
     ReadSpent,
     ReadTask,
@@ -37,6 +38,8 @@ from actors.core.messages.journal import (
 )
 from actors.core.messages.tasks import Report
 from actors.core.messages.values import Json
+from actors.core.metrics.history import History
+from actors.core.metrics.history_format import unpack
 
 _MOST_COUNTED = 100_000
 _ROWS_OF_A_SCAN = 100  # of rows that may be large: a page may end after any of them
@@ -54,10 +57,8 @@ class Waiting(Struct, frozen=True):
 def answer(query: Query, reader: Reader, codec: Codec) -> Json:
     """Return the answer to a query, or `Waiting` if there is no event yet and the query may wait for one."""
     match query:
-        case ReadSpent():
-            return read_spent(reader, codec, query)
-        case ReadRun():
-            return read_run(reader, codec, query.run_id)
+        case ReadSpent() | ReadHistory() | ReadRun():
+            return _about_run(query, reader, codec)
         case ReadTask():
             return read_task(reader, codec, query.run_id, query.task)
         case ReadTasks():
@@ -68,6 +69,16 @@ def answer(query: Query, reader: Reader, codec: Codec) -> Json:
             wait_s = min(query.wait_s, LONGEST_WAIT_S)
             events = read_events(reader, codec, query)
             return events or (Waiting(replace(query, wait_s=wait_s)) if wait_s > 0 else ())
+
+
+def _about_run(query: ReadSpent | ReadHistory | ReadRun, reader: Reader, codec: Codec) -> Json:
+    match query:
+        case ReadSpent():
+            return read_spent(reader, codec, query)
+        case ReadHistory():
+            return reader.get(keys.history(query.run_id))
+        case ReadRun():
+            return read_run(reader, codec, query.run_id)
 
 
 def list_runs(reader: Reader, codec: Codec, limit: int = 100, after: str = "") -> tuple[RunView, ...]:
@@ -85,6 +96,15 @@ def read_run(reader: Reader, codec: Codec, run_id: str) -> RunView | None:
     if row is None:
         return None
     return _run_view(codec, load_run(codec, row), reader.get(keys.totals(run_id)))
+
+
+def read_history(reader: Reader, run_id: str) -> History | None:
+    """Return the history of a run's endpoints, None if none is stored. Raises `StoreError`."""
+    data = reader.get(keys.history(run_id))
+    try:
+        return None if data is None else unpack(data)
+    except ValueError as error:
+        raise StoreError(f"the history of run {run_id} cannot be read: {error}") from error
 
 
 def read_totals(reader: Reader, codec: Codec, run_id: str) -> Totals:

@@ -28,6 +28,7 @@ from actors.core.errors import (
     TaskConflictError,
     UnprocessableError,
 )
+from actors.core.journal import keys
 from actors.core.journal.batch import CheckedCodec, Codec, Overlay, Reader, WriteBatch
 from actors.core.journal.bounds import check
 from actors.core.journal.calls import on_intent, on_outcome
@@ -42,12 +43,13 @@ from actors.core.messages.journal import (
     Collected,
     Finish,
     Intent,
+    KeepHistory,
     Note,
     OpenRun,
     Record,
     Reopen,
 )
-from actors.core.messages.values import Json
+from actors.core.messages.values import Done, Json
 
 # Errors that a rule raises before it changes anything. They become the record's reply.
 _REPLIES = (
@@ -231,18 +233,24 @@ class JournalState:
             case Reopen():
                 task = self._tasks.book(turn, self._running(turn, record), record.task, "reopening")
                 reply = self._tasks.reopen(turn, task, record)
-            case OpenRun() | Retried():
-                reply = self._open(turn, record)
-            case CloseRun():
-                reply = self._runs.close(turn, record)
+            case OpenRun() | Retried() | CloseRun() | KeepHistory():
+                reply = self._about_run(turn, record)
             case _:
                 raise TypeError(f"the journal does not accept {type(record).__name__}")
         return reply
 
-    def _open(self, turn: OpenTurn, record: OpenRun | Retried) -> Json:
-        if isinstance(record, Retried):
-            return self._runs.open(turn, record.record, record.observed, record.late_s)
-        return self._runs.open(turn, record, None)
+    def _about_run(self, turn: OpenTurn, record: OpenRun | Retried | CloseRun | KeepHistory) -> Json:
+        match record:
+            case OpenRun():
+                return self._runs.open(turn, record, None)
+            case Retried(opening, observed, late_s):
+                return self._runs.open(turn, opening, observed, late_s)
+            case CloseRun():
+                return self._runs.close(turn, record)
+            case KeepHistory(run_id, packed):
+                self._runs.book(turn, run_id, "its history")
+                turn.store.put(keys.history(run_id), packed)
+                return Done()
 
     def _task(self, turn: OpenTurn, run_id: str, key: str, what: str) -> TaskBook:
         return self._tasks.book(turn, self._runs.book(turn, run_id, what), key, what)

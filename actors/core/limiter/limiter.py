@@ -143,6 +143,11 @@ class AdaptiveLimiter:
         return len(self._open)
 
     @property
+    def cuts(self) -> int:
+        """How often refusals have cut the limit."""
+        return self._bound.epoch
+
+    @property
     def paused_until(self) -> float | None:
         """Until when nothing may start; it may lie in the past."""
         return self._paused_until

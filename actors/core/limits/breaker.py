@@ -157,6 +157,11 @@ class CircuitBreaker:
         """The state after the last event."""
         return self._state
 
+    @property
+    def opened(self) -> int:
+        """How often the breaker has opened."""
+        return self._opened
+
     def allow(self, now: float) -> BreakerPermit | None:
         """Return a permit for one call, or None if no call is allowed now."""
         if self._state is BreakerState.HALF_OPEN and now >= self._deadline:

@@ -51,6 +51,10 @@ class Drain(Struct, frozen=True):
     """Driver to dispatcher: begin no more attempts. Answered by `Done` once no attempt is in flight."""
 
 
+class SaveHistory(Struct, frozen=True):
+    """Driver to dispatcher: store the history of the run. Answered by `Done`, after 2 s at most."""
+
+
 class Correction(Struct, frozen=True):
     """An unusable answer and the problem with it. The next attempt sends both to the model."""
 

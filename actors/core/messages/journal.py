@@ -83,6 +83,19 @@ class ReadSpent(Struct, frozen=True):
     held: tuple[Held, ...] = ()
 
 
+class KeepHistory(Struct, frozen=True):
+    """Dispatcher to journal: store this packed history of a run instead of the earlier one. Gets `Done`."""
+
+    run_id: str
+    packed: bytes
+
+
+class ReadHistory(Struct, frozen=True):
+    """Answered by the packed history of a run, None if there is none."""
+
+    run_id: str
+
+
 class ReceiptLine(Struct, frozen=True):
     """The billed answers of one model at an endpoint in one form, which stands for a step."""
 
@@ -383,5 +396,7 @@ class AwaitCancel(Struct, frozen=True):
     run_id: str
 
 
-Record = OpenRun | CloseRun | Accept | Collected | Note | Finish | Reopen | Intent | AttemptOutcome
-Query = ReadSpent | ReadRun | ReadTask | ReadTasks | ReadGroup | ReadEvents
+Record = (
+    OpenRun | CloseRun | Accept | Collected | Note | Finish | Reopen | Intent | AttemptOutcome | KeepHistory
+)
+Query = ReadSpent | ReadHistory | ReadRun | ReadTask | ReadTasks | ReadGroup | ReadEvents

@@ -1,1 +1,1 @@
-"""Totals and histograms for monitoring."""
+"""Totals, histograms and the history of the endpoints, for monitoring."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from actors.core.limits.attempt_cost import charged, is_answered
+from actors.core.limits.attempt_cost import charged, counted_as, is_answered
 from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.values import Usage
 from actors.core.metrics.histogram import Histogram, HistogramTotals
@@ -32,9 +32,10 @@ class AttemptTotals:
 
     def __init__(self) -> None:
         self._outcomes: Counter[str] = Counter()
+        self.counted: Counter[str] = Counter()  # attempts without an answer, by `counted_as`
         self._seconds = Histogram(_CALL_SECONDS)
         self._usage = Usage()
-        self._answers, self._answers_s = 0, 0.0
+        self.answers, self._answers_s = 0, 0.0
 
     def add(self, outcome: AttemptEnded, estimate: Usage) -> None:
         """Count an ended attempt, whose estimate was `estimate`. An attempt that was not sent has no time."""
@@ -45,13 +46,15 @@ class AttemptTotals:
         if outcome.took_s > 0:
             self._seconds.add(outcome.took_s)
         if is_answered(outcome):
-            self._answers += 1
+            self.answers += 1
             self._answers_s += outcome.took_s
+        else:
+            self.counted[counted_as(outcome)] += 1
         if is_answered(outcome) and not outcome.replayed:  # a replayed answer was billed before
             self._usage += charged(outcome, estimate)
 
     def statistics(self) -> AttemptStatistics:
         """Return a frozen snapshot."""
         return AttemptStatistics(
-            dict(self._outcomes), self._usage, self._seconds.totals(), self._answers_s / max(1, self._answers)
+            dict(self._outcomes), self._usage, self._seconds.totals(), self._answers_s / max(1, self.answers)
         )

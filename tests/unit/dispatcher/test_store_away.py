@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.core.errors import StoreUnavailableError
 from actors.core.messages.journal import ReadSpent, Spent
 from actors.core.messages.values import CallCounts, Usage
-from actors.dispatcher import actor as dispatcher_actor
+from actors.dispatcher.journal_query import ask_journal
 from actors.transport.inbox import Inbox
 from tests.unit.support.courier_target import At, DirectLink
 from tests.unit.support.leaping_loop import run_leaping
@@ -22,7 +22,7 @@ def test_what_a_run_has_spent_is_asked_for_until_the_store_is_back():
 
     async def main():
         inbox = Inbox(on_item)
-        return await dispatcher_actor._spent(At("journal", lambda: DirectLink(inbox)), ReadSpent("run"))
+        return await ask_journal(At("journal", lambda: DirectLink(inbox)), ReadSpent("run"))
 
     assert run_leaping(main()) == spent
     assert asked == [ReadSpent("run")] * 101

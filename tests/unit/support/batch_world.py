@@ -35,6 +35,9 @@ class Silent:
     async def drain(self):
         self.drained = True
 
+    async def save_history(self):
+        pass
+
     async def stop_asking(self):
         pass
 

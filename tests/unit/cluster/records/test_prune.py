@@ -13,7 +13,7 @@ from actors.core.journal import keys
 from actors.core.journal.batch import CheckedCodec, WriteBatch
 from actors.core.journal.prune import begin_removal, next_removal
 from actors.core.journal.turn import Observed
-from actors.core.messages.journal import CloseRun, Finish, ReadRun, TaskTally
+from actors.core.messages.journal import CloseRun, Finish, KeepHistory, ReadRun, TaskTally
 from actors.journal.stores.codec import JsonCodec
 from actors.journal.stores.sqlite import SqliteStore
 from cluster.records.prune import Pruner, age_of, prune_lines
@@ -30,6 +30,7 @@ def desk():
         desk.open(run_id)
         desk.accept("t1", "t2", run_id=run_id)
     desk.tell_all(intent(1), outcome(1), Finish(RUN, report("t1")), Finish(RUN, report("t2")))
+    desk.tell(KeepHistory(RUN, b"history"))
     desk.tell(CloseRun(RUN, "succeeded"))
     return desk
 
