@@ -87,7 +87,7 @@ def reply_to(
     most = question.max_tokens if question.max_tokens is not None else 100 * max(1, settings.output_tokens)
     drawn = lognormal(settings.output_tokens, _OUTPUT_SIGMA, uniforms(settings.seed, key)[0])
     output = max(1, min(most, round(drawn) + settings.reasoning_tokens))
-    if question.vectors is not None:
+    if question.vectors is not None or question.ranking is not None:
         output = 0
     if kind is FaultKind.LENGTH:
         content = content[: len(content) // 2]

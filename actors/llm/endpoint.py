@@ -92,7 +92,7 @@ class TierSettings(BaseModel):
 
 
 class PriceSettings(BaseModel):
-    """The price of an endpoint, in US dollars per million tokens.
+    """The price of an endpoint, in US dollars per million tokens, and per request where it has such a fee.
 
     cached_input, cache_write: of input tokens that a cache served or stored; None: as other input tokens.
     reasoning: of output tokens that the model used to reason; None: as other output tokens.
@@ -106,6 +106,7 @@ class PriceSettings(BaseModel):
     cached_input_usd_per_mtok: _Own = None
     cache_write_usd_per_mtok: _Own = None
     reasoning_usd_per_mtok: _Own = None
+    request_usd: Annotated[Usd, Field(exclude_if=not_)] = 0.0
     tiers: Annotated[tuple[TierSettings, ...], Field(max_length=20, exclude_if=not_)] = ()
 
     @field_validator("tiers")
@@ -191,6 +192,11 @@ class EndpointSettings(BaseModel):
         Field(exclude_if=lambda name: name == "seed"),
         Field(description="how `chat` names the parameter `seed`"),
     ] = "seed"
+    vectors_as: Annotated[
+        dict[Literal["dimensions", "encoding_format"], str],
+        Field(exclude_if=not_),
+        Field(description="how `chat` names `dimensions` and `encoding_format` in requests for vectors"),
+    ] = Field(default_factory=dict)
     refuses: Annotated[
         tuple[str, ...],
         Field(max_length=100, exclude_if=not_),

@@ -65,6 +65,8 @@ class AnswerForm:
     keeps_raw: whether the answer's text is among the values, as `RAW`.
     preface: text before every prompt, in the same message.
     vector: the name of the value of a form that asks for a vector, empty for all others.
+    ranking: the same of a form that asks how relevant documents are to a query. is_list: its value is a list,
+    with a number for each document in their order; otherwise it is the number of the only document.
     response_format: JSON for the body of the request, None for plain text.
 
     A form can be pickled, and is compiled again when it is unpickled. Raises ValueError if a field has no
@@ -75,11 +77,13 @@ class AnswerForm:
         "_validator",
         "fields",
         "instructions",
+        "is_list",
         "keeps_raw",
         "max_tokens",
         "name",
         "parameters",
         "preface",
+        "ranking",
         "response_format",
         "vector",
     )
@@ -94,6 +98,8 @@ class AnswerForm:
         keeps_raw: bool = False,  # noqa: FBT001, FBT002 - same
         preface: str = "",
         vector: str = "",
+        ranking: str = "",
+        is_list: bool = False,  # noqa: FBT001, FBT002 - same
     ) -> None:
         if max_tokens < 1:
             raise ValueError(f"form {name!r}: max_tokens must be at least 1, not {max_tokens}")
@@ -107,15 +113,22 @@ class AnswerForm:
         self.keeps_raw = keeps_raw
         self.preface = preface
         self.vector = vector
+        self.ranking = ranking
+        self.is_list = is_list
         self.response_format = self._build_response_format() if fields else None
         self._validator = SchemaValidator(object_validator(self.fields))
 
     def __reduce__(self) -> tuple[type[AnswerForm], tuple[Any, ...]]:
         state = self.name, self.fields, self.max_tokens, self.instructions, self.parameters, self.keeps_raw
-        return AnswerForm, (*state, self.preface, self.vector)
+        return AnswerForm, (*state, self.preface, self.vector, self.ranking, self.is_list)
 
     def __repr__(self) -> str:
         return f"<AnswerForm {self.name} [{', '.join(self.fields) or 'plain text'}]>"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the model gets texts without any instructions, and writes none."""
+        return bool(self.vector or self.ranking)
 
     @property
     def tokens(self) -> int:
@@ -143,7 +156,7 @@ class AnswerForm:
         """Return this form with `system` as the instructions if it has none."""
         return (
             self._with(system, self.preface)
-            if self.instructions is None and system and not self.vector
+            if self.instructions is None and system and not self.is_plain
             else self
         )
 

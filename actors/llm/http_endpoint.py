@@ -42,7 +42,7 @@ from actors.llm.requests.attachments import (
     AttachmentSettings,
     digest_of,
 )
-from actors.llm.requests.head import PreparedHead, authorized, proxy_of, request_url, vectors_url
+from actors.llm.requests.head import PreparedHead, authorized, plain_url, proxy_of, request_url
 from actors.llm.translate import (
     ErrorReport,
     Site,
@@ -95,13 +95,14 @@ class HttpEndpoint:
         self._censor = settings.key_censor() | censor  # if both know the key, `censor` has a name for it
         self.name = settings.name
         self._url = request_url(dialect, stream=False)
-        self._site = Site(settings.name, self._url.raw_path, settings.key_setting)
+        key = settings.key_setting
+        self._site = Site(self.name, self._url.raw_path, key)
         self._credentials = dialect.credentials
         self._head = PreparedHead.of(dialect, self._url)
         self._stream_head = PreparedHead.of(dialect, request_url(dialect, stream=True))
-        vectors = vectors_url(dialect) or self._url
-        self._vector_head = PreparedHead.of(dialect, vectors)
-        self._vector_site = Site(settings.name, vectors.raw_path, settings.key_setting)
+        plain = {name: plain_url(dialect, form) or self._url for name, form in forms.items() if form.is_plain}
+        self._plain_heads = {name: PreparedHead.of(dialect, url) for name, url in plain.items()}
+        self._plain_sites = {name: Site(self.name, url.raw_path, key) for name, url in plain.items()}
         self._origin = Origin(
             self._url, connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S, proxy=proxy_of(dialect, self._url)
         )
@@ -113,7 +114,6 @@ class HttpEndpoint:
         self._warned_of_usage = False
         self._library = dialect.client() if dialect.uses_library else None
         self._streams = self._library is None  # False once the endpoint has shown that it does not stream
-        self._unstreamed = {name for name, form in forms.items() if form.vector}
 
     def __repr__(self) -> str:
         return f"<HttpEndpoint {self.name} {self._url}>"
@@ -170,7 +170,7 @@ class HttpEndpoint:
     ) -> AttemptEnded:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        is_streamed = attempt.stream and self._streams and attempt.form not in self._unstreamed
+        is_streamed = attempt.stream and self._streams and attempt.form not in self._plain_heads
         stream = self._stream(on_streamed, started) if is_streamed else None
         left_s = attempt.expires_in_s - waited_s
         is_second = is_adapted = False
@@ -264,7 +264,7 @@ class HttpEndpoint:
         changed since: the question gets a key of its own. The key is that of the body without streaming, so
         that a later attempt in either form gets the same answer.
         """
-        may_stream = self._library is None and attempt.form not in self._unstreamed
+        may_stream = self._library is None and attempt.form not in self._plain_heads
         if may_stream:
             yield attempt, not is_streamed
         digest = hashlib.sha256(self._body(attempt, files, stream=False)).hexdigest()[:_DIGEST_DIGITS]
@@ -341,8 +341,8 @@ class HttpEndpoint:
         return self._answered(answer, self._dialect.read(form, answer.body), flaw, form)
 
     def _head_of(self, form: AnswerForm, stream: AnswerStream | None) -> PreparedHead:
-        if form.vector:
-            return self._vector_head
+        if form.is_plain:
+            return self._plain_heads[form.name]
         return self._head if stream is None else self._stream_head
 
     def _adapt(self, dialect: Dialect, report: ErrorReport) -> bool:
@@ -423,7 +423,7 @@ class HttpEndpoint:
         return self._reported(exchange, report, form)
 
     def _reported(self, exchange: Exchange | LibraryAnswer, report: ErrorReport, form: AnswerForm) -> _End:
-        site = self._vector_site if form.vector else self._site
+        site = self._plain_sites.get(form.name, self._site)
         error, refusal = from_report(report, hide=self._hide, site=site)
         headers = self._dialect.rate_headers(exchange.headers)
         return _End(report.status, error=error, refusal=refusal, headers=headers, report=report)

@@ -10,7 +10,8 @@ from actors.core.task.attachments import MOST_FILES
 from actors.core.task.conditions import compile_condition
 from actors.core.task.field_names import Fields, dotted, find_field
 from actors.core.task.prompts import evaluate_prompt, row_prompt
-from actors.core.task.templates import NullValueError, compile_template
+from actors.core.task.ranking import documents_in, ranking_prompt
+from actors.core.task.templates import NullValueError, Template, compile_template
 from actors.pipeline.task_rules import StepRules, TaskRules
 
 Answers = Mapping[str, Mapping[str, Json]]  # by step
@@ -24,19 +25,21 @@ class StepQuestion:
     fields: the fields of earlier steps that the prompt uses, by their names in it, as step and field.
     """
 
-    __slots__ = ("_is_map", "_known", "_operands", "_optional", "_template", "_when", "fields", "rules")
+    __slots__ = ("_document", "_is_map", "_known", "_operands", "_template", "_when", "fields", "rules")
 
     def __init__(self, rules: StepRules, earlier: Fields, *, is_map: bool) -> None:
         self.rules = rules
         self._is_map = is_map
         self._template = compile_template(rules.prompt)
+        self._document = compile_template(rules.document)
         self._when = None if rules.when is None else compile_condition(rules.when)
         names = () if self._when is None else self._when.names()
         self._operands = {name: find_field(name, earlier) for name in names}
-        self.fields = {name: find_field(name, earlier) for name in self._template.used(dotted(earlier))}
-        self._optional = self._template.optional()
-        names = dotted(earlier) if rules.computation is not None else ()
-        self._known = {name: find_field(name, earlier) for name in names}
+        known = dotted(earlier)
+        used = (*self._template.used(known), *self._document.used(known))
+        self.fields = {name: find_field(name, earlier) for name in used}
+        given = known if rules.computation is not None else ()
+        self._known = {name: find_field(name, earlier) for name in given}
 
     def is_asked(self, answers: Answers) -> bool:
         """Return whether the step is asked after these answers. Never raises."""
@@ -48,12 +51,21 @@ class StepQuestion:
         Raises NullValueError if a value is null, and ValueError if the prompt cannot be made.
         """
         fields = _values(self.fields, answers) if self.fields else _NO_FIELDS
+        asked = self._filled(self._template, task, item, fields)
+        if self.rules.document:
+            return ranking_prompt(asked, [self._filled(self._document, task, item, fields)])
+        if name := self.rules.documents:
+            values = task.params if self._is_map else {**task.params, **item.fields}
+            return ranking_prompt(asked, documents_in(name, values.get(name)))
+        return asked
+
+    def _filled(self, template: Template, task: Task, item: Item, fields: Mapping[str, Json]) -> str:
         if self._is_map:
-            return row_prompt(self._template, task, fields)
-        for name, value in fields.items():
-            if value is None and name not in self._optional:
+            return row_prompt(template, task, fields)
+        for name in template.used(fields) if fields else ():
+            if fields[name] is None and name not in template.optional():
                 raise NullValueError(f"null in {name}")
-        return evaluate_prompt(self._template, task, item, fields, is_plain=self.rules.is_plain)
+        return evaluate_prompt(template, task, item, fields, is_plain=self.rules.is_plain)
 
     def item_values(self, task: Task, item: Item, answers: Answers) -> dict[str, Json]:
         """Return what a computed step receives: the values of the item, and those of earlier steps.

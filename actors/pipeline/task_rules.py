@@ -31,6 +31,8 @@ class StepRules(Struct, frozen=True):
     attach: the fields of an item whose values are locations of files to send with the prompt.
     files: the rules for these files.
     is_plain: whether the text of an item is used in full and without quotes.
+    document, documents: of a ranking, whose query is `prompt`: the template of the only document, or the name
+    of the column with a list of them. Empty for other steps.
     """
 
     name: str
@@ -47,6 +49,8 @@ class StepRules(Struct, frozen=True):
     attach: tuple[str, ...] = ()
     is_plain: bool = False
     files: AttachmentRules = AttachmentRules()
+    document: str = ""
+    documents: str = ""
 
 
 class TaskRules(Struct, frozen=True):

@@ -24,7 +24,8 @@ from actors.llm.fields import FieldSpec
 from actors.llm.forms import AnswerForm
 from actors.pipeline.actor import PipelineSettings
 from actors.pipeline.task_rules import EVALUATE, SYNTHESIZE, StepRules, TaskRules
-from cluster.config.kinds.embedding import EmbeddingStep
+from cluster.config.kinds.plain import PlainStep
+from cluster.config.kinds.rerank import RerankStep
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.llm import SIMULATED
 from cluster.config.model import HeadraceConfig
@@ -53,8 +54,8 @@ def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
     """Return the forms against which clients check answers."""
     fields = {name: _FIELD.validate_python(spec) for name, spec in SYNTHESIS_FIELDS.items()}
     steps = [
-        _vector_form(config, step)
-        if isinstance(step, EmbeddingStep)
+        step.form(_form_name(config, step))
+        if isinstance(step, PlainStep)
         else AnswerForm(
             _form_name(config, step),
             step.output,
@@ -72,12 +73,6 @@ def _synthesis_tokens(config: HeadraceConfig) -> int:
     """Return the bound of a finding. The reasoning of some models counts against it."""
     asked = _used(config, _writers(config))
     return max((one.max_tokens for one in asked if one.max_tokens is not None), default=_SYNTHESIS_TOKENS)
-
-
-def _vector_form(config: HeadraceConfig, step: EmbeddingStep) -> AnswerForm:
-    return AnswerForm(
-        _form_name(config, step), {}, step.max_tokens, parameters=step.parameters, vector=step.name
-    )
 
 
 def asked_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
@@ -167,6 +162,7 @@ def _step_rules(config: HeadraceConfig, step: AnyStep) -> StepRules:
         fields = tuple(step.output)
         return StepRules(step.name, "", "", 0, fields=fields, when=step.when, computation=step)
     names = step.endpoints or _writers(config)
+    ranked = step if isinstance(step, RerankStep) else None
     return StepRules(
         name=step.name,
         form=_form_name(config, step),
@@ -180,7 +176,9 @@ def _step_rules(config: HeadraceConfig, step: AnyStep) -> StepRules:
         served_at=_served_at(config, names),
         attach=step.attach,
         files=_attachment_rules(config) if step.attach else AttachmentRules(),
-        is_plain=isinstance(step, EmbeddingStep),
+        is_plain=isinstance(step, PlainStep),
+        document=(ranked and ranked.document) or "",
+        documents=(ranked and ranked.documents) or "",
     )
 
 
@@ -190,9 +188,9 @@ def _attachment_rules(config: HeadraceConfig) -> AttachmentRules:
 
 
 def _writers(config: HeadraceConfig) -> tuple[str, ...]:
-    """Return the names of the endpoints that make no vectors; none if that are all."""
-    of_vectors = {name for one in config.steps if isinstance(one, EmbeddingStep) for name in one.endpoint}
-    return tuple(one.name for one in config.llm.endpoints if one.name not in of_vectors) if of_vectors else ()
+    """Return the names of the endpoints that no plain step asks; none if that are all."""
+    taken = {name for one in config.steps if isinstance(one, PlainStep) for name in one.endpoint}
+    return tuple(one.name for one in config.llm.endpoints if one.name not in taken) if taken else ()
 
 
 def _form_name(config: HeadraceConfig, step: AskedStep) -> str:

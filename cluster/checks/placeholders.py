@@ -15,9 +15,10 @@ from actors.core.task.templates import compile_template
 from actors.sources import templates
 from actors.sources.files.source import FilesSettings
 from actors.sources.http import HttpSettings
-from cluster.config.kinds.embedding import EmbeddingStep
+from cluster.config.kinds.rerank import RerankStep
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.model import HeadraceConfig
+from cluster.config.steps import AskedStep
 
 _NO_WORDS: Mapping[str, str] = {}
 
@@ -56,26 +57,41 @@ def _prompt_problems(config: HeadraceConfig, columns: Collection[str]) -> Iterat
         if isinstance(step, ComputedStep):
             earlier[step.name] = tuple(step.output)
             continue
-        asked_in = "input" if isinstance(step, EmbeddingStep) else "prompt"
-        place = f"evaluate.{asked_in}" if len(config.steps) == 1 else f"evaluate.{index}.{asked_in}"
+        place = "evaluate" if len(config.steps) == 1 else f"evaluate.{index}"
         known = {*columns, *built_in, *dotted(earlier)} - missing
-        template = compile_template(step.prompt)
-        absent = [name for name in template.names if name in missing]
-        yield from ((place, _no_column(name, columns)) for name in absent)
-        problems = template.problems({*known, *absent})
-        yield from ((place, problem) for problem in problems)
-        if config.is_map:
-            attach = place.replace(".prompt", ".attach")
-            yield from ((attach, _no_column(name, columns)) for name in step.attach if name not in columns)
-        is_asked_alike = not step.attach and not template.used(known)
-        if config.is_map and not problems and not absent and is_asked_alike:
-            yield place, f"it names no column, so that all rows are asked the same; {_written(columns)}"
+        found = [*_template_problems(step, known, missing, columns)]
+        found += _row_problems(step, known, columns) if config.is_map and not found else ()
+        yield from ((f"{place}.{key}", problem) for key, problem in found)
         earlier[step.name] = tuple(step.output)
     for index, dimension in enumerate(config.dimensions):
         if dimension.synthesize is not None:
             template = compile_template(dimension.synthesize)
             for problem in template.problems({*columns, *FINDING_NAMES}):
                 yield f"dimensions.{index}.synthesize", problem
+
+
+def _template_problems(
+    step: AskedStep, known: Collection[str], missing: Collection[str], columns: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the problems of the names in the templates of a step, each with its key."""
+    for key, text in step.templates.items():
+        template = compile_template(text)
+        absent = [name for name in template.names if name in missing]
+        yield from ((key, _no_column(name, columns)) for name in absent)
+        yield from ((key, problem) for problem in template.problems({*known, *absent}))
+
+
+def _row_problems(
+    step: AskedStep, known: Collection[str], columns: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the problems of a step that asks about rows, whose templates have none, each with its key."""
+    named = [("attach", name) for name in step.attach]
+    if isinstance(step, RerankStep) and step.documents is not None:
+        named.append(("documents", step.documents))
+    yield from ((key, _no_column(name, columns)) for key, name in named if name not in columns)
+    if not named and not any(compile_template(text).used(known) for text in step.templates.values()):
+        said = f"it names no column, so that all rows are asked the same; {_written(columns)}"
+        yield next(iter(step.templates)), said
 
 
 def _names_of_no_column(config: HeadraceConfig, columns: Collection[str]) -> frozenset[str]:

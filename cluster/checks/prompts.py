@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 from actors.core.messages.tasks import Item, Task
 from actors.core.messages.values import Json
-from actors.core.task.field_names import dotted
-from actors.core.task.prompts import EVALUATE_NAMES, evaluate_prompt, row_prompt
-from actors.core.task.templates import NullValueError, Template, compile_template
+from actors.core.task.prompts import EVALUATE_NAMES, own_item
+from actors.core.task.templates import NullValueError, compile_template
 from actors.llm.requests.attachments import shown
-from actors.pipeline.step_question import locations_in
-from cluster.assembly.actor_settings import asked_forms
-from cluster.config.kinds.embedding import EmbeddingStep
+from actors.pipeline.step_question import StepQuestion, step_questions
+from cluster.assembly.actor_settings import asked_forms, task_rules
+from cluster.config.kinds.rerank import RerankStep
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.model import HeadraceConfig
 from cluster.config.steps import AskedStep
@@ -42,45 +41,41 @@ class ShownPrompt:
 
 def prompts_of(config: HeadraceConfig, task: Task) -> Iterator[ShownPrompt]:
     """Yield the prompts about a task: of each step, in order. Raises ValueError as `Template.fill` does."""
-    earlier: dict[str, tuple[str, ...]] = {}
     forms = iter(asked_forms(config))
-    for step in config.steps:
+    for step, question in zip(config.steps, step_questions(task_rules(config)), strict=True):
         if isinstance(step, ComputedStep):
-            earlier[step.name] = tuple(step.output)
             continue
         form = next(forms)
-        template = compile_template(step.prompt)
-        answers: dict[str, Json] = {name: f"<{name}>" for name in template.used(dotted(earlier))}
-        notes = list(_notes(config, step, template, answers))
+        answers: dict[str, dict[str, Json]] = {}
+        for name, (of_step, field) in question.fields.items():
+            answers.setdefault(of_step, {})[field] = f"<{name}>"
+        notes = list(_notes(config, step, question))
         text: str | None = None
         files = tuple(f"<{name}>" for name in step.attach)
+        item = own_item(task) if config.is_map else _some_item(config, step)
         try:
-            if config.is_map:
-                text = row_prompt(template, task, answers)
-                files = locations_in(task.params, step.attach)
-            else:
-                is_plain = isinstance(step, EmbeddingStep)
-                text = evaluate_prompt(template, task, _some_item(config), answers, is_plain=is_plain)
+            text = form.preface + question.prompt(task, item, answers)
+            files = question.attachments(task, item) if config.is_map else files
         except NullValueError as error:
             notes.append(f"skipped, without a call: {error}")
-        text = None if text is None else form.preface + text
         attached = tuple(map(shown, files))
         yield ShownPrompt(task.key, step.name, form.instructions, text, tuple(notes), attached)
-        earlier[step.name] = tuple(step.output)
 
 
-def _some_item(config: HeadraceConfig) -> Item:
+def _some_item(config: HeadraceConfig, step: AskedStep) -> Item:
     names = " or ".join(source.name for source in config.sources)
-    return Item("<id>", f"<{names}>", f"<the text of an item from {names}>", {"<name>": "<value>"})
+    fields: dict[str, Json] = {"<name>": "<value>"}
+    if isinstance(step, RerankStep) and step.documents is not None:
+        fields = {step.documents: [f"<a document of {step.documents}>"]}
+    return Item("<id>", f"<{names}>", f"<the text of an item from {names}>", fields)
 
 
-def _notes(
-    config: HeadraceConfig, step: AskedStep, template: Template, answers: dict[str, Json]
-) -> Iterator[str]:
+def _notes(config: HeadraceConfig, step: AskedStep, question: StepQuestion) -> Iterator[str]:
     if step.when is not None:
         yield f"asked if {step.when}"
-    if answers:
-        yield f"answers of earlier steps: {', '.join(answers)}"
-    fetched = () if config.is_map else template.used(_FETCHED)
+    if question.fields:
+        yield f"answers of earlier steps: {', '.join(question.fields)}"
+    texts = () if config.is_map else step.templates.values()
+    fetched = dict.fromkeys(name for text in texts for name in compile_template(text).used(_FETCHED))
     if fetched:
         yield f"fetched from the sources: {', '.join(fetched)}"

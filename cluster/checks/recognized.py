@@ -11,7 +11,7 @@ from actors.core.messages.values import Json
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.presets import presets
-from cluster.config.kinds.embedding import EmbeddingStep
+from cluster.config.kinds.plain import PlainStep
 from cluster.config.model import HeadraceConfig
 
 _QUIRKS = ("max_tokens_as", "system_as", "seed_as", "structured")
@@ -21,9 +21,9 @@ _MOST_SHOWN = 3
 def recognized(config: HeadraceConfig) -> dict[str, str]:
     """Return the description of each endpoint that has a preset, by the name of the endpoint."""
     stored = config.stored()["llm"]["endpoints"]
-    of_vectors = {name for step in config.steps if isinstance(step, EmbeddingStep) for name in step.endpoint}
+    plain = {name: step for step in config.steps if isinstance(step, PlainStep) for name in step.endpoint}
     return {
-        endpoint.name: ", ".join(_parts(endpoint, kept, makes_vectors=endpoint.name in of_vectors))
+        endpoint.name: ", ".join(_parts(endpoint, kept, plain.get(endpoint.name)))
         for endpoint, kept in zip(config.llm.endpoints, stored, strict=True)
         if endpoint.preset is not None
     }
@@ -50,16 +50,19 @@ def price_in_words(endpoint: EndpointSettings) -> str:
         return "no price" if price is None else "free"
     source = "" if endpoint.has_own_price else "listed at "
     amounts = f"${price.input_usd_per_mtok:g} in and ${price.output_usd_per_mtok:g} out"
-    return f"{source}{amounts} per million tokens"
+    fee = f", and ${price.request_usd:g} per request" if price.request_usd else ""
+    return f"{source}{amounts} per million tokens{fee}"
 
 
-def _parts(endpoint: EndpointSettings, kept: Json, *, makes_vectors: bool) -> Iterator[str]:
+def _parts(endpoint: EndpointSettings, kept: Json, step: PlainStep | None) -> Iterator[str]:
     preset = presets().get(str(endpoint.preset))
     known = f" of {preset.date}" if preset is not None else ""
     yield f"preset {endpoint.preset}{known}"
     yield f"dialect {endpoint.dialect}"
     dialect = dialect_of(endpoint)
-    yield f"POST {dialect.vectors_url() if makes_vectors else dialect.url(stream=False)}"
+    is_vector = step is not None and step.form(step.name).vector
+    plain = dialect.vectors_url() if is_vector else dialect.ranking_url()
+    yield f"POST {dialect.url(stream=False) if step is None else plain}"
     if endpoint.credentials is not None:
         yield "key from credentials"
     else:

@@ -24,9 +24,12 @@ from actors.core.task.templates import compile_template
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.fields import BooleanField, ColumnSpec, IntegerField, NumberField, StringField
+from actors.llm.requests.head import plain_url
 from cluster.config.answer_fields import Output
 from cluster.config.base import FieldName, Name, Prompt, Section, as_tuple, problem_at, raise_all, repeated
 from cluster.config.kinds.embedding import EMBEDDING, EmbeddingStep
+from cluster.config.kinds.plain import PlainStep
+from cluster.config.kinds.rerank import RERANK, RerankStep
 from cluster.config.kinds.step import ComputedStep, When
 
 _MOST_SHOWN = 5  # choices in a message
@@ -107,8 +110,13 @@ class StepSettings(Section):
         """The members that are added to the request's body."""
         return self.params
 
+    @property
+    def templates(self) -> dict[str, str]:
+        """The template of its prompt, by key."""
+        return {"prompt": self.prompt}
 
-AskedStep = StepSettings | EmbeddingStep
+
+AskedStep = StepSettings | EmbeddingStep | RerankStep
 AnyStep = AskedStep | ComputedStep
 _StepT = TypeVar("_StepT", bound=AnyStep)
 
@@ -157,12 +165,12 @@ def _bounded(step: _StepT, endpoints: Sequence[EndpointSettings]) -> _StepT:
 
 
 def _taken_endpoints(steps: Sequence[AnyStep], known: Sequence[str]) -> Iterator[InitErrorDetails]:
-    """Yield a problem for each step that asks for fields and has no endpoint beside those of vectors."""
-    of_vectors = {name for step in steps if isinstance(step, EmbeddingStep) for name in step.endpoint}
+    """Yield a problem for each step that asks for fields and has no endpoint beside those of plain steps."""
+    taken = {name: step.does for step in steps if isinstance(step, PlainStep) for name in step.endpoint}
     for index, step in enumerate(steps):
-        if isinstance(step, StepSettings) and of_vectors:
-            for name in of_vectors & {*(step.endpoint or (known if of_vectors >= {*known} else ()))}:
-                text = f"endpoint {name} makes vectors for another step; name another in endpoint"
+        if isinstance(step, StepSettings) and taken:
+            for name in taken.keys() & {*(step.endpoint or (known if taken.keys() >= {*known} else ()))}:
+                text = f"endpoint {name} {taken[name]} for another step; name another in endpoint"
                 yield problem_at(text, index, "endpoint")
 
 
@@ -197,11 +205,10 @@ def _call_problems(
     used = [each for each in endpoints if not step.endpoint or each.name in step.endpoint]
     if problem := next(filter(None, (parameter_problem(each, step.params) for each in used)), None):
         yield problem, ("params",)
-    is_embedding = isinstance(step, EmbeddingStep)
-    if is_embedding and (problem := next(filter(None, map(_vector_problem, used)), None)):
+    if problem := next(filter(None, (_plain_problem(step, each) for each in used)), None):
         yield problem, ("endpoint",)
-    for problem in _prompt_problems(step.prompt, earlier, steps):
-        yield problem, ("input" if is_embedding else "prompt",)
+    for key, text in step.templates.items():
+        yield from ((problem, (key,)) for problem in _prompt_problems(text, earlier, steps))
 
 
 def parameter_problem(endpoint: EndpointSettings, params: Mapping[str, Json]) -> str | None:
@@ -212,14 +219,17 @@ def parameter_problem(endpoint: EndpointSettings, params: Mapping[str, Json]) ->
         return None
 
 
-def _vector_problem(endpoint: EndpointSettings) -> str | None:
-    """Return why `endpoint` cannot make vectors, with the remedy; None if it can."""
+def _plain_problem(step: AskedStep, endpoint: EndpointSettings) -> str | None:
+    """Return why `endpoint` cannot answer a plain step, with the remedy; None if it can."""
+    if not isinstance(step, PlainStep):
+        return None
     try:
-        can = dialect_of(endpoint).vectors_url() is not None
+        can = plain_url(dialect_of(endpoint), step.form(step.name)) is not None
     except ConfigError:  # see `parameter_problem`
         return None
     name, dialect, model = endpoint.name, endpoint.dialect, endpoint.model
-    problem = f"endpoint {name}: the dialect {dialect} asks {model} for no vectors; name another endpoint"
+    what = "vectors" if isinstance(step, EmbeddingStep) else "ranking"
+    problem = f"endpoint {name}: the dialect {dialect} asks {model} for no {what}; name another endpoint"
     return None if can else problem
 
 
@@ -256,7 +266,7 @@ def _form(value: Any) -> str:
 
 def _entry(kinds: Mapping[str, type[ComputedStep]]) -> Any:
     """Return the type of one step: of a kind that is named, or else one that asks for fields."""
-    named: dict[str, Any] = {EMBEDDING: EmbeddingStep, **kinds}
+    named: dict[str, Any] = {EMBEDDING: EmbeddingStep, RERANK: RerankStep, **kinds}
     tagged: list[Any] = [Annotated[kind, Tag(f"[{name}]")] for name, kind in named.items()]
     entry: Any = functools.reduce(operator.or_, tagged, Annotated[StepSettings, Tag("[asked]")])
 

@@ -59,7 +59,7 @@ class JobEndpoints:
     def cheapest(self, names: Sequence[str], amount: Amount) -> Amount:
         """Return `amount` with its cost at the cheapest of the endpoints with these names."""
         prices = [_price(one) for one in self.of(names)]
-        rates = ((price.input_usd_per_mtok, price.output_usd_per_mtok) for price in prices)
+        rates = ((each.input_usd_per_mtok, each.output_usd_per_mtok, each.request_usd) for each in prices)
         return replace(amount, usd=min(_usd(amount, *each) for each in rates))
 
     def dearest(self, names: Sequence[str], amount: Amount, longest: float) -> Amount:
@@ -67,7 +67,8 @@ class JobEndpoints:
 
         `longest` is the number of input tokens of the longest question, which decides the tier of the price.
         """
-        rates = (_price(one).highest_rates(math.ceil(longest)) for one in self.of(names))
+        prices = [_price(one) for one in self.of(names)]
+        rates = ((*each.highest_rates(math.ceil(longest)), each.request_usd) for each in prices)
         return replace(amount, usd=max(_usd(amount, *each) for each in rates))
 
     @property
@@ -104,8 +105,9 @@ def _price(endpoint: EndpointSettings) -> Price:
     return endpoint.known_price or Price()
 
 
-def _usd(amount: Amount, input_usd_per_mtok: float, output_usd_per_mtok: float) -> float:
-    return (amount.input_tokens * input_usd_per_mtok + amount.output_tokens * output_usd_per_mtok) / 1e6
+def _usd(amount: Amount, input_usd_per_mtok: float, output_usd_per_mtok: float, request_usd: float) -> float:
+    tokens = amount.input_tokens * input_usd_per_mtok + amount.output_tokens * output_usd_per_mtok
+    return tokens / 1e6 + amount.calls * request_usd
 
 
 @dataclass(frozen=True, slots=True)

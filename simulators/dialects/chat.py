@@ -22,7 +22,7 @@ from simulators.dialects.dialect import (
     size_of,
 )
 
-_PATH = "/v1/chat/completions"
+_PATHS = ("/v1/chat/completions", "/compatibility/v1/chat/completions")  # the second: of Cohere
 _FIELD: Final = re.compile(r'^- "(\w+)": (.*)$', re.MULTILINE)
 _RANGE: Final = re.compile(r"a number from (-?[\d.]+) to (-?[\d.]+)")
 _QUOTED: Final = re.compile(r'"([^"]*)"')
@@ -35,7 +35,7 @@ class SimulatedChat(SimulatedDialect):
 
     def matches(self, method: str, path: str) -> bool:
         """Return whether this is a chat completion."""
-        return path == _PATH and method == "POST"
+        return path in _PATHS and method == "POST"
 
     def parse(self, path: str, headers: Mapping[str, str], body: bytes) -> Question:  # noqa: ARG002 - the body has it all
         """Return the question in a request."""

@@ -38,6 +38,7 @@ class Question:
 
     messages: in the format of chat completions, with the system message first.
     vectors: how a vector of the text is written; None if the answer is text.
+    ranking: the version of the API, if the answer is how relevant the other messages are to the first one.
     tool: the name of the tool that the answer has to call, None if it is ordinary content.
     include_usage: whether a stream reports its usage.
     """
@@ -52,6 +53,7 @@ class Question:
     include_usage: bool = True
     tool: str | None = None
     vectors: VectorFormat | None = None
+    ranking: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

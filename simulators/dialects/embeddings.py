@@ -1,4 +1,4 @@
-"""Simulated embeddings of OpenAI, Azure, Gemini and Titan: equal texts have equal vectors of length 1."""
+"""Simulated embeddings of OpenAI, Azure, Cohere, Google and Titan: equal texts have equal vectors."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from simulators.dialects.gemini import SimulatedGemini
 
 _PATH: Final = re.compile(r"(/openai)?/(v1|deployments/[^/]+)/embeddings")
 _GEMINI_PATH: Final = re.compile(r"/(?:.+/)?models/([^/]+):(embedContent|batchEmbedContents)")
+_VERTEX_PATH: Final = re.compile(r"/.+/models/([^/]+):predict")
+_COHERE_PATH: Final = "/v2/embed"
 _TITAN_PATH: Final = re.compile(r"/model/([^/]+)/invoke")
 _DIMENSIONS: Final = 1536
 _MOST_DIMENSIONS: Final = 65_536
@@ -91,6 +93,62 @@ class SimulatedGeminiEmbeddings(SimulatedGemini):
         return orjson.dumps(document)
 
 
+class SimulatedVertexEmbeddings(SimulatedGemini):
+    """The method predict of Vertex AI."""
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return whether vectors are asked for."""
+        return method == "POST" and _VERTEX_PATH.fullmatch(path) is not None
+
+    def parse(self, path: str, headers: Mapping[str, str], body: bytes) -> Question:  # noqa: ARG002 - the path and the body have it all
+        """Return the question in a request."""
+        found = _VERTEX_PATH.fullmatch(path)
+        document = loaded(body)
+        texts = [each.get("content") for each in listed(document.get("instances"), "instances")]
+        wanted = (document.get("parameters") or {}).get("outputDimensionality")
+        vectors = VectorFormat(_dimensions(wanted), is_base64=False)
+        return _question(texts, found[1] if found else "", vectors)
+
+    def completion(self, question: Question, reply: ModelReply) -> bytes:
+        """Return the vectors of the texts."""
+        statistics = {"truncated": False}
+        predictions = [
+            {"embeddings": {"values": vector, "statistics": statistics | {"token_count": tokens}}}
+            for vector, tokens in zip(_vectors(question), _shares(question, reply), strict=True)
+        ]
+        return orjson.dumps({"predictions": predictions})
+
+
+class SimulatedCohereEmbeddings(SimulatedDialect):
+    """Cohere's embeddings."""
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return whether vectors are asked for."""
+        return method == "POST" and path == _COHERE_PATH
+
+    def parse(self, path: str, headers: Mapping[str, str], body: bytes) -> Question:  # noqa: ARG002 - the body has it all
+        """Return the question in a request."""
+        document = loaded(body)
+        if not isinstance(document.get("input_type"), str):
+            raise BadQuestionError("input_type is required")
+        vectors = VectorFormat(
+            _dimensions(document.get("output_dimension")), document.get("embedding_types") == ["base64"]
+        )
+        return _question(document.get("texts"), str(document.get("model", "")), vectors)
+
+    def completion(self, question: Question, reply: ModelReply) -> bytes:
+        """Return the vectors of the texts."""
+        name = "base64" if question.vectors and question.vectors.is_base64 else "float"
+        document: dict[str, Any] = {"id": reply.id, "embeddings": {name: _vectors(question)}}
+        if reply.has_usage:
+            document["meta"] = {"billed_units": {"input_tokens": reply.input_tokens}}
+        return orjson.dumps(document)
+
+    def events(self, question: Question, reply: ModelReply) -> list[bytes]:  # noqa: ARG002 - there is no stream
+        """Return nothing: vectors are not streamed."""
+        return []
+
+
 class SimulatedTitan(SimulatedBedrock):
     """The embeddings of Amazon Titan."""
 
@@ -143,6 +201,12 @@ def _text_of(request: Mapping[str, Any]) -> str | None:
         case {"parts": [{"text": str(text)}]}:
             return text
     return None
+
+
+def _shares(question: Question, reply: ModelReply) -> list[int]:
+    """Return the tokens of each text, whose sum is that of the reply."""
+    least = [len(message["content"]) // 4 for message in question.messages]
+    return [reply.input_tokens - sum(least[1:]), *least[1:]]
 
 
 def _vectors(question: Question) -> list[str | list[float]]:

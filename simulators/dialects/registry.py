@@ -9,8 +9,15 @@ from simulators.dialects.azure import SimulatedAzure
 from simulators.dialects.bedrock import SimulatedBedrock
 from simulators.dialects.chat import SimulatedChat
 from simulators.dialects.dialect import SimulatedDialect
-from simulators.dialects.embeddings import SimulatedEmbeddings, SimulatedGeminiEmbeddings, SimulatedTitan
+from simulators.dialects.embeddings import (
+    SimulatedCohereEmbeddings,
+    SimulatedEmbeddings,
+    SimulatedGeminiEmbeddings,
+    SimulatedTitan,
+    SimulatedVertexEmbeddings,
+)
 from simulators.dialects.gemini import SimulatedGemini
+from simulators.dialects.rerank import SimulatedRerank
 from simulators.dialects.responses import SimulatedResponses
 
 CHAT: Final = SimulatedChat()
@@ -20,10 +27,13 @@ _DIALECTS: Final[tuple[SimulatedDialect, ...]] = (
     SimulatedAzure(),
     SimulatedEmbeddings(),
     SimulatedGeminiEmbeddings(),
+    SimulatedVertexEmbeddings(),
+    SimulatedCohereEmbeddings(),
     SimulatedTitan(),
     SimulatedGemini(),
     SimulatedBedrock(),
     SimulatedResponses(),
+    SimulatedRerank(),
 )
 
 

@@ -1,4 +1,4 @@
-"""The price of an endpoint: what tokens of each kind cost.
+"""The price of an endpoint: what a request and tokens of each kind cost.
 
 Rule 1: cached and cache write tokens without a price have the price of input, reasoning tokens without a
     price that of output.
@@ -50,9 +50,15 @@ class PriceTier(TokenRates, frozen=True, kw_only=True):
 
 
 class Price(TokenRates, frozen=True):
-    """The rates of an endpoint. `tiers` are in order of their bounds."""
+    """The rates of an endpoint. `tiers` are in order of their bounds. `request_usd`: of each answer."""
 
     tiers: tuple[PriceTier, ...] = ()
+    request_usd: float = 0.0
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no request and no token costs anything."""
+        return not self.request_usd and super().is_free
 
     def usage(self, counts: TokenCounts) -> Usage:
         """Return the usage of these tokens, with their cost. Counts that are not reported are 0."""
@@ -66,13 +72,14 @@ class Price(TokenRates, frozen=True):
         usd += cached * _known(rates.cached_input_usd_per_mtok, rates.input_usd_per_mtok)
         usd += stored * _known(rates.cache_write_usd_per_mtok, rates.input_usd_per_mtok)
         usd += reasoning * _known(rates.reasoning_usd_per_mtok, rates.output_usd_per_mtok)
-        return Usage(read, written, usd / _PER_USD, cached, stored, reasoning)
+        usd = usd / _PER_USD + counts.requests * self.request_usd
+        return Usage(read, written, usd, cached, stored, reasoning)
 
     def estimate(self, input_tokens: int, output_tokens: int) -> Usage:
         """Return the usage of a request before it is made, by rule 3."""
         rates = self._rates(input_tokens) if self.tiers else self
         usd = input_tokens * rates.highest_input + output_tokens * rates.highest_output
-        return Usage(input_tokens, output_tokens, usd / _PER_USD)
+        return Usage(input_tokens, output_tokens, usd / _PER_USD + self.request_usd)
 
     def highest_rates(self, input_tokens: int = 0) -> tuple[float, float]:
         """Return the highest prices of input and of output in requests with up to `input_tokens`."""

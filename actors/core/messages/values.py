@@ -22,6 +22,7 @@ class TokenCounts(Struct, frozen=True):
 
     `input` contains `cached`, which a cache of the endpoint served, and `cache_write`, which it stored.
     `output` contains `reasoning`. `input` and `output` are None if the endpoint does not report them.
+    `requests` is the number of requests that it bills for this one, such as several for many documents.
     """
 
     input: int | None = None
@@ -29,6 +30,7 @@ class TokenCounts(Struct, frozen=True):
     cached: int = 0
     cache_write: int = 0
     reasoning: int = 0
+    requests: float = 1.0
 
     @property
     def is_complete(self) -> bool:

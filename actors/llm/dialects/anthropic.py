@@ -30,11 +30,11 @@ from actors.llm.dialects.reading import (
     said_json,
     tokens,
 )
-from actors.llm.dialects.schemas import strict_schema, unions
 from actors.llm.dialects.turns import USER, PreparedTurns, encodable
 from actors.llm.endpoint import NATIVE, TOOL
 from actors.llm.forms import AnswerForm, AnswerProblem
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
+from actors.llm.requests.schemas import strict_schema, unions
 from actors.llm.translate import ErrorReport, count, report_of
 
 _PATH = "/messages"

@@ -37,6 +37,10 @@ class AzureDialect(ChatDialect):
         """Return the URL of embeddings."""
         return self._at(vectors.PATH)
 
+    def ranking_url(self) -> str | None:
+        """Return None: Azure OpenAI has no models that rank."""
+        return None
+
     def _at(self, path: str) -> str:
         base = self._base_url
         if base.endswith(_V1) or _DEPLOYMENTS in base:

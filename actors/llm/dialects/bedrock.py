@@ -38,11 +38,11 @@ from actors.llm.dialects.reading import (
     said_json,
     tokens,
 )
-from actors.llm.dialects.schemas import strict_schema
 from actors.llm.dialects.turns import correction_request, json_string
 from actors.llm.endpoint import NATIVE, NO_KEY, TOOL, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
+from actors.llm.requests.schemas import strict_schema
 from actors.llm.requests.vectors import PreparedVector, read_vector
 from actors.llm.translate import ErrorReport, read_error
 

@@ -33,7 +33,7 @@ from actors.llm.dialects.reading import (
 from actors.llm.dialects.turns import USER, PreparedTurns, json_string
 from actors.llm.endpoint import JSON, MAX_COMPLETION_TOKENS, MAX_TOKENS, NATIVE, EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem, Values
-from actors.llm.requests import vectors
+from actors.llm.requests import ranking, vectors
 from actors.llm.requests.attachments import IMAGES, PDF, AttachedFile
 from actors.llm.translate import ErrorReport, report_of
 
@@ -73,6 +73,10 @@ class ChatDialect(Dialect):
         """Return the URL of embeddings, which is next to that of requests."""
         return self._base_url + vectors.PATH
 
+    def ranking_url(self) -> str | None:
+        """Return the URL of rankings, which is next to that of requests."""
+        return self._base_url + ranking.PATH
+
     def models_url(self) -> str | None:
         """Return the URL of the list of models, which is next to that of requests."""
         return self._base_url + "/models"
@@ -91,7 +95,10 @@ class ChatDialect(Dialect):
     def prepare(self, form: AnswerForm) -> PreparedForm:
         """Prepare requests of `form`."""
         if form.vector:
-            return vectors.PreparedVector.of(form, self.settings.model, self.parameters(form))
+            names = {str(name): given for name, given in self.settings.vectors_as.items()}
+            return vectors.PreparedVector.of(form, self.settings.model, self.parameters(form), names)
+        if form.ranking:
+            return ranking.PreparedRanking.of(form, self.settings.model, self.parameters(form))
         return _prepared(form, self.settings, self.parameters(form))
 
     def parameters(self, form: AnswerForm) -> dict[str, Json]:
@@ -136,6 +143,8 @@ class ChatDialect(Dialect):
             return document
         if form.vector:
             return vectors.read_embedding(form, document)
+        if form.ranking:
+            return ranking.read_ranking(form, document)
         answer = read_completion(form, document)
         is_empty = answer.tokens.input is None and answer.tokens.output is None
         if not document.get("choices") and is_empty:

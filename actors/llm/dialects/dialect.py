@@ -186,6 +186,13 @@ class Dialect(ABC):
         """Return the URL of requests of forms with a `vector`; None if this dialect makes no vectors."""
         return None
 
+    def ranking_url(self) -> str | None:
+        """Return the URL of requests of forms with a `ranking`; None if this dialect ranks no documents.
+
+        Their prompts are JSON objects with the members ``query`` and ``documents``.
+        """
+        return None
+
     def key_header(self, key: str) -> tuple[str, str]:
         """Return the name and the value of the header that carries the API key."""
         return "Authorization", f"Bearer {key}"

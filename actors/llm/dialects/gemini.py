@@ -90,8 +90,8 @@ class GeminiDialect(Dialect):
         return self._at("streamGenerateContent?alt=sse" if stream else "generateContent")
 
     def vectors_url(self) -> str | None:
-        """Return the URL of embeddings. Those of a project have another form for each model."""
-        return None if self._is_project else self._at("embedContent")
+        """Return the URL of embeddings. A project has another method for models that are not Gemini's."""
+        return self._at("predict" if self._predicts else "embedContent")
 
     def _at(self, method: str) -> str:
         base, model = self.settings.base_url, quote(self.settings.model, safe="/@:")
@@ -114,7 +114,11 @@ class GeminiDialect(Dialect):
         if form.vector:
             given = merged(self.settings.params, form.parameters)
             renames = {"dimensions": "outputDimensionality"}
-            members = {renames.get(name, name): value for name, value in given.items()}
+            members: dict[str, Json] = {renames.get(name, name): value for name, value in given.items()}
+            if self._predicts:
+                return _predicted(form, members)
+            if self._is_project:
+                members = {"embedContentConfig": members} if members else {}
             return PreparedVector.around(form, members, b'"content":{"parts":[{"text":', b"}]}")
         return PreparedContents.of(form, self.parameters(form))
 
@@ -130,7 +134,12 @@ class GeminiDialect(Dialect):
             return document
         if form.vector:
             count = member(document, "usageMetadata", "promptTokenCount")
-            return read_vector(form, member(document, "embedding", "values"), count, document.get("error"))
+            found = document.get("embedding")
+            match document.get("predictions"):
+                case [{"embeddings": found}, *_]:
+                    count = member(found, "statistics", "token_count")
+            whole = int(count) if isinstance(count, float) and count.is_integer() else count
+            return read_vector(form, member(found, "values"), whole, document.get("error"))
         return read_content(form, document)
 
     def reader(self) -> StreamedContent:
@@ -156,6 +165,11 @@ class GeminiDialect(Dialect):
     def _is_project(self) -> bool:
         return _PROJECT in self.settings.base_url
 
+    @property
+    def _predicts(self) -> bool:
+        """Whether vectors are made by ``predict``. Source: google-genai 3.6.1, `_transformers.py`."""
+        return self._is_project and "gemini" not in self.settings.model.rpartition("/")[2]
+
     def problem(self, parameters: Mapping[str, Json]) -> str | None:
         """Return why `parameters` cannot be sent: an effort may have no budget or level."""
         effort = parameters.get("reasoning_effort")
@@ -176,6 +190,16 @@ def _thinking(model: str, effort: Json) -> dict[str, Json]:
 
 
 # ---- requests --------------------------------------------------------------------------------------------
+
+
+def _predicted(form: AnswerForm, members: Mapping[str, Json]) -> PreparedVector:
+    """Prepare requests of the method ``predict``: some members belong to the text, the others to all."""
+    names = {"taskType": "task_type", "task_type": "task_type", "title": "title"}
+    of_text = {names[name]: value for name, value in members.items() if name in names}
+    parameters = {name: value for name, value in members.items() if name not in names}
+    head = orjson.dumps(of_text)[1:-1]
+    before = b'"instances":[{' + (head + b"," if head else b"") + b'"content":'
+    return PreparedVector.around(form, {"parameters": parameters} if parameters else {}, before, b"}]")
 
 
 class PreparedContents(Struct, frozen=True):

@@ -9,6 +9,7 @@ from actors.llm.dialects.anthropic import AnthropicDialect
 from actors.llm.dialects.azure import AzureDialect
 from actors.llm.dialects.bedrock import BedrockDialect
 from actors.llm.dialects.chat import ChatDialect
+from actors.llm.dialects.cohere import CohereDialect
 from actors.llm.dialects.dialect import Dialect
 from actors.llm.dialects.gemini import GeminiDialect
 from actors.llm.dialects.responses import ResponsesDialect
@@ -23,6 +24,7 @@ _BUILT_IN: dict[str, type[Dialect]] = {
     "azure": AzureDialect,
     "bedrock": BedrockDialect,
     "chat": ChatDialect,
+    "cohere": CohereDialect,
     "gemini": GeminiDialect,
     "responses": ResponsesDialect,
 }

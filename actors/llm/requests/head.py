@@ -12,6 +12,7 @@ from actors.http1.proxy import HttpProxy, proxy_for
 from actors.http1.request import head, line
 from actors.llm.credentials import Credentials, CredentialsUnavailableError
 from actors.llm.dialects.dialect import Dialect
+from actors.llm.forms import AnswerForm
 
 
 def request_url(dialect: Dialect, *, stream: bool) -> URL:
@@ -19,9 +20,12 @@ def request_url(dialect: Dialect, *, stream: bool) -> URL:
     return _with_query(dialect, dialect.url(stream=stream))
 
 
-def vectors_url(dialect: Dialect) -> URL | None:
-    """Return the URL of requests for vectors, with the query of the settings; None if there is none."""
-    url = dialect.vectors_url()
+def plain_url(dialect: Dialect, form: AnswerForm) -> URL | None:
+    """Return the URL of requests of `form`, for which `is_plain` holds, with the query of the settings.
+
+    Returns None if the dialect has no such requests.
+    """
+    url = dialect.vectors_url() if form.vector else dialect.ranking_url()
     return None if url is None else _with_query(dialect, url)
 
 

@@ -27,10 +27,18 @@ class PreparedVector(Struct, frozen=True):
     tail: bytes = b"}"
 
     @classmethod
-    def of(cls, form: AnswerForm, model: str, parameters: Mapping[str, Json]) -> PreparedVector:
-        """Prepare requests of `form` in the form of OpenAI, with these members in the body."""
+    def of(
+        cls, form: AnswerForm, model: str, parameters: Mapping[str, Json], names: Mapping[str, str] = {}
+    ) -> PreparedVector:
+        """Prepare requests of `form` in the form of OpenAI, with these members in the body.
+
+        names: what the endpoint calls some of them.
+        """
         # As numbers an answer would be four times as long.
-        return cls.around(form, {"encoding_format": "base64", **parameters, "model": model}, b'"input":')
+        members = {"encoding_format": "base64", **parameters, "model": model}
+        return cls.around(
+            form, {names.get(name, name): value for name, value in members.items()}, b'"input":'
+        )
 
     @classmethod
     def around(
@@ -51,7 +59,13 @@ def read_embedding(form: AnswerForm, document: dict[str, Json]) -> ParsedAnswer:
     match document.get("data"):
         case [{"embedding": found}, *_]:
             vector = found
-    return read_vector(form, vector, member(document.get("usage"), "prompt_tokens"), document.get("error"))
+    return read_vector(form, vector, input_count(document.get("usage")), document.get("error"))
+
+
+def input_count(usage: Json) -> Json:
+    """Return the count of input tokens. Where there is no output, some providers report only the sum."""
+    count = member(usage, "prompt_tokens")
+    return member(usage, "total_tokens") if count is None else count
 
 
 def read_vector(form: AnswerForm, vector: Json, count: Json, error: Json = None) -> ParsedAnswer:

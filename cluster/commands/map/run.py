@@ -15,9 +15,11 @@ from rich.console import Console
 from actors.core.censor import HIDDEN
 from actors.core.errors import ConfigError, HeadraceError
 from actors.core.task.column_text import spelled
-from actors.core.task.prompts import row_prompt
-from actors.core.task.templates import NullValueError, compile_template
+from actors.core.task.prompts import own_item
+from actors.core.task.templates import NullValueError
+from actors.pipeline.step_question import step_questions
 from actors.runtime.defects import advise_after_defect
+from cluster.assembly.actor_settings import task_rules
 from cluster.commands.batch import engine_of
 from cluster.commands.command_line import print_json
 from cluster.commands.map.again import WITHHELD
@@ -197,7 +199,8 @@ def _show(job: MapJob, history: MapHistory, *, as_json: bool) -> None:
     step = job.config.asked_steps[0]
     task = next(iter(job.rows))
     try:
-        prompt = row_prompt(compile_template(step.prompt), task)
+        (question,) = step_questions(task_rules(job.config))
+        prompt = question.prompt(task, own_item(task), {})
     except NullValueError as error:
         prompt = f"(the row is skipped: {error})"
     columns = [spelled(name, spec.model_dump()) for name, spec in step.output.items()]

@@ -14,6 +14,7 @@ from actors.core.errors import ConfigError
 from actors.runtime.plugins import BrokenPluginError, PluginGroup, UnknownPluginError, plugin, plugin_class
 from cluster.config.file import Document
 from cluster.config.kinds.embedding import EMBEDDING
+from cluster.config.kinds.rerank import RERANK
 from cluster.config.kinds.step import ComputedStep
 from cluster.config.paths import KeyPath, value_at
 from cluster.config.problem import nearest
@@ -68,7 +69,7 @@ def computed_steps(document: Document) -> dict[str, type[ComputedStep]]:
     found: dict[str, type[ComputedStep]] = {}
     for index, step in enumerate(evaluate if isinstance(evaluate, list) else ()):
         kind = step.get("kind") if isinstance(step, dict) else None
-        if isinstance(kind, str) and kind not in (EMBEDDING, *found):
+        if isinstance(kind, str) and kind not in (EMBEDDING, RERANK, *found):
             try:
                 found[kind] = _checked(plugin_class(PluginGroup.STEPS, kind, ComputedStep), kind)
             except (UnknownPluginError, BrokenPluginError) as error:

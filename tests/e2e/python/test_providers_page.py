@@ -33,6 +33,9 @@ KEY = "key-canary-20af91"
 ENV = {
     "OPENAI_API_KEY": KEY,
     "ANTHROPIC_API_KEY": KEY,
+    "CO_API_KEY": KEY,
+    "JINA_API_KEY": KEY,
+    "VOYAGE_API_KEY": KEY,
     "GOOGLE_CLOUD_PROJECT": "my-project",
     "GOOGLE_CLOUD_LOCATION": "europe-west1",
     "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
@@ -68,6 +71,9 @@ RECIPES = {
     ("Together", 0): ("/v1/chat/completions", {"response_format", "max_tokens"}, BEARER),
     ("OpenRouter", 0): ("/v1/chat/completions", {"response_format", "max_tokens"}, BEARER),
     ("DeepSeek", 0): ("/v1/chat/completions", {"response_format", "max_tokens"}, BEARER),
+    ("Cohere", 0): ("/v2/rerank", {"model", "query", "documents"}, BEARER),
+    ("Jina", 0): ("/v1/rerank", {"model", "query", "documents"}, BEARER),
+    ("Voyage", 0): ("/v1/rerank", {"model", "query", "documents"}, BEARER),
     ("Ollama", 0): (
         "/v1/chat/completions",
         {"response_format", "max_tokens"},
@@ -181,12 +187,24 @@ async def test_the_recipe_works(place, heading, number):
             document = YAML(typ="safe", pure=True).load(text)
             for endpoint in document["llm"]["endpoints"]:
                 endpoint["base_url"] = at(host, endpoint.get("base_url") or base_url(endpoint["model"]))
+            if "evaluate" in document:
+                document["tasks"] = {
+                    "kind": "inline",
+                    "tasks": [{"key": row["text"], "params": row} for row in ROWS],
+                }
             (place / "one.yaml").write_bytes(orjson.dumps(document))
             options = {"config": "one.yaml"}
-        made = await headrace.amap(ROWS, prompt, COLUMNS, **options)
+        if path.endswith("/rerank"):
+            run = await headrace.arun("one.yaml")
+            made = [*run.items()]
+        else:
+            made = await headrace.amap(ROWS, prompt, COLUMNS, **options)
 
     assert [row["_error"] for row in made] == [None] * len(ROWS)
-    assert all(row["mood"] in {"good", "bad"} for row in made)
+    if path.endswith("/rerank"):
+        assert [row["relevance"] for row in made] == [1.0, 0.5]
+    else:
+        assert all(row["mood"] in {"good", "bad"} for row in made)
     assert ledger.sums.billed == len(ROWS)
     for url, headers, body in requests:
         assert url.raw_path.startswith(path)

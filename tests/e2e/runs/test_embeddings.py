@@ -1,4 +1,4 @@
-"""A run with a step of vectors at a simulated endpoint: its tables, its books, and its end."""
+"""A run with steps of vectors and rankings at a simulated endpoint: its tables, its books, and its end."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ TEXTS = ["hello", "other", "hello", "last"]
 async def test_vectors_are_columns_of_every_format_and_cost_their_input(driver, start_llm_here):
     one = await start_llm_here("--latency-s", "0.01")
     price = {"input_usd_per_mtok": 100, "output_usd_per_mtok": 1000}
-    made, words = (
-        {"name": name, "base_url": f"{one.base}/v1", "model": name, "price": price} for name in ("v", "w")
+    made, words, ranks = (
+        {"name": name, "base_url": f"{one.base}/v1", "model": name, "price": price} for name in "vwr"
     )
+    ranks["price"] = {"request_usd": 0.25}
     job = {
         "name": "vectors",
-        "tasks": {"kind": "inline", "tasks": [{"key": text + str(at), "params": {"text": text}}
+        "tasks": {"kind": "inline", "tasks": [{"key": f"{at}", "params": {"text": text, "near": [text, "-"]}}
                                               for at, text in enumerate(TEXTS)]},
-        "llm": {"endpoints": [made, words]},
+        "llm": {"endpoints": [made, words, ranks]},
         "evaluate": [
             {"name": "vector", "kind": "embedding", "input": "{text}", "endpoint": "v", "dimensions": 8},
+            {"name": "ranks", "kind": "rerank", "query": "{text}", "documents": "near", "endpoint": "r"},
             {"name": "mood", "prompt": "Rate {text}", "output": {"mood": "good | bad"}},
         ],
         "output": {"format": ["jsonl", "csv", "parquet"], "tables": ["items"]},
@@ -46,11 +48,15 @@ async def test_vectors_are_columns_of_every_format_and_cost_their_input(driver, 
     for line, cell, arrow in zip(lines, cells, table["vector"].to_pylist(), strict=True):
         assert line["vector"] == cell == pytest.approx(vector_of(line["text"], 8), rel=1e-6)
         assert arrow == pytest.approx(cell, rel=1e-7)
+        assert line["ranks"] == [1.0, 0.0]
         assert line["mood"] in {"good", "bad"}
     entries = [entry for entry in (await one.ledger()).entries if entry.billed]
     of_vectors = [entry for entry in entries if not entry.output_tokens]
-    assert (len(of_vectors), len(entries)) == (3, 6)
+    assert (len(of_vectors), len(entries)) == (6, 9)
     (books,) = (each for each in summary["receipt"] if each["endpoint"] == "v")
     assert (books["step"], books["calls"], books["tokens"]["output"]) == ("vector", 3, 0)
-    assert books["tokens"]["input"] == sum(entry.input_tokens for entry in of_vectors)
     assert books["cost_usd"] == pytest.approx(books["tokens"]["input"] * 1e-4)
+    (ranked,) = (each for each in summary["receipt"] if each["endpoint"] == "r")
+    counted = books["tokens"]["input"] + ranked["tokens"]["input"]
+    assert counted == sum(entry.input_tokens for entry in of_vectors)
+    assert (ranked["calls"], ranked["cost_usd"]) == (3, pytest.approx(0.75))

@@ -23,6 +23,7 @@ from tests.unit.llm.dialects.conformance import NOW, PLAIN, SCORE, all_cases, du
 ALL = all_cases()
 FORMS = st.sampled_from([PLAIN, SCORE])
 VECTOR = AnswerForm("vector", {}, 1, vector="vector")
+RANKING = AnswerForm("ranking", {}, 1, ranking="relevance", is_list=True)
 SITE = Site("main", "/path")
 LEAVES = (
     st.none()
@@ -100,7 +101,7 @@ def read_stream(cases, pieces, form):
 
 @of_each_dialect
 @few
-@given(body=st.binary(max_size=200) | JSON.map(dumped), form=FORMS | st.just(VECTOR))
+@given(body=st.binary(max_size=200) | JSON.map(dumped), form=FORMS | st.sampled_from([VECTOR, RANKING]))
 def test_any_body_is_read(cases, body, form):
     check_answer(cases.make().read(form, body))
 
@@ -114,6 +115,22 @@ def test_any_vector_is_read(vector):
         numbers = unpacked(answer.found["vector"])
         assert packed(numbers) == answer.found["vector"]
         assert all(map(math.isfinite, numbers))
+
+
+@few
+@given(
+    results=st.lists(
+        st.fixed_dictionaries({}, optional={"index": JSON | st.integers(0, 3), "relevance_score": JSON})
+        | JSON,
+        max_size=4,
+    )
+)
+def test_any_ranking_is_read(results):
+    answer = ALL["chat"].make().read(RANKING, dumped({"results": results}))
+    check_answer(answer)
+    if not isinstance(answer.found, AnswerProblem):
+        assert len(answer.found["relevance"]) == len(results)
+        assert all(map(math.isfinite, answer.found["relevance"]))
 
 
 @of_each_dialect

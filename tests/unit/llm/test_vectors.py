@@ -15,7 +15,7 @@ from actors.core.vectors import packed, unpacked
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem
-from actors.llm.requests.head import vectors_url
+from actors.llm.requests.head import plain_url
 
 NUMBERS = [0.1, -2.5, 1e-30]
 CODED = base64.b64encode(struct.pack("<3f", *NUMBERS)).decode()
@@ -92,6 +92,11 @@ def test_a_body_without_a_vector_is_no_answer(document):
 
 TITAN = {"dialect": "bedrock", "base_url": "http://h", "model": "amazon.titan-embed-text-v2:0"}
 GEMINI = {"dialect": "gemini", "base_url": "http://h/v1beta"}
+PROJECT = "https://h/v1/projects/p/locations/l"
+PREDICT = {"dialect": "gemini", "base_url": PROJECT, "model": "text-embedding-005"}
+VERTEX = PREDICT | {"model": "gemini-embedding-001"}
+COHERE = {"dialect": "cohere", "base_url": "http://h"}
+VOYAGE = {"vectors_as": {"dimensions": "output_dimension", "encoding_format": "embedding_type"}}
 
 
 @pytest.mark.parametrize(
@@ -107,8 +112,48 @@ GEMINI = {"dialect": "gemini", "base_url": "http://h/v1beta"}
             {"embedding": {"values": NUMBERS}, "usageMetadata": {"promptTokenCount": 7}},
         ),
         (TITAN, {"inputText": "a", "dimensions": 3}, {"embedding": NUMBERS, "inputTextTokenCount": 7}),
+        (
+            PREDICT | {"params": {"taskType": "CLUSTERING", "autoTruncate": False}},
+            {
+                "parameters": {"outputDimensionality": 3, "autoTruncate": False},
+                "instances": [{"task_type": "CLUSTERING", "content": "a"}],
+            },
+            {"predictions": [{"embeddings": {"values": NUMBERS, "statistics": {"token_count": 7.0}}}]},
+        ),
+        (
+            VERTEX,
+            {"embedContentConfig": {"outputDimensionality": 3}, "content": {"parts": [{"text": "a"}]}},
+            {"embedding": {"values": NUMBERS}, "usageMetadata": {"promptTokenCount": 7}},
+        ),
+        (
+            COHERE | {"params": {"input_type": "clustering"}},
+            {
+                "input_type": "clustering",
+                "embedding_types": ["base64"],
+                "output_dimension": 3,
+                "model": "m",
+                "texts": ["a"],
+            },
+            {"embeddings": {"base64": [CODED]}, "meta": {"billed_units": {"input_tokens": 7.0}}},
+        ),
+        (
+            COHERE | {"params": {"embedding_types": ["float"]}},
+            {
+                "input_type": "search_document",
+                "embedding_types": ["float"],
+                "output_dimension": 3,
+                "model": "m",
+                "texts": ["a"],
+            },
+            {"embeddings": {"float": [NUMBERS]}, "meta": {"billed_units": {"input_tokens": 7}}},
+        ),
+        (
+            VOYAGE,
+            {"model": "m", "input": "a", "output_dimension": 3, "embedding_type": "base64"},
+            {"data": [{"embedding": CODED}], "usage": {"total_tokens": 7}},
+        ),
     ],
-    ids=["gemini", "bedrock"],
+    ids=["gemini", "bedrock", "predict", "vertex", "cohere", "cohere numbers", "voyage"],
 )
 def test_other_dialects_have_forms_of_their_own(settings, body, answer):
     one = dialect(**settings)
@@ -126,7 +171,9 @@ def test_a_body_with_the_text_alone_is_an_object():
     ("settings", "url"),
     [
         (GEMINI, "http://h/v1beta/models/m:embedContent"),
-        ({"dialect": "gemini", "base_url": "https://h/v1/projects/p/locations/l"}, "None"),
+        (PREDICT, f"{PROJECT}/publishers/google/models/text-embedding-005:predict"),
+        (VERTEX, f"{PROJECT}/publishers/google/models/gemini-embedding-001:embedContent"),
+        (COHERE, "http://h/v2/embed"),
         (TITAN, "http://h/model/amazon.titan-embed-text-v2%3A0/invoke"),
         (TITAN | {"model": "cohere.embed-v4"}, "None"),
         ({"base_url": "http://h/v1/chat/completions"}, "http://h/v1/embeddings"),
@@ -139,4 +186,4 @@ def test_a_body_with_the_text_alone_is_an_object():
     ],
 )
 def test_vectors_have_a_url_of_their_own(settings, url):
-    assert str(vectors_url(dialect(**settings))) == url
+    assert str(plain_url(dialect(**settings), form())) == url

@@ -43,7 +43,10 @@ def test_a_row_says_what_the_preset_and_its_dialect_do(prefix, cells):
     for model in re.findall(rf"\b{prefix}:([\w./:-]+)", PAGE):
         named = EndpointSettings(name="e", base_url=url, model=model, preset=prefix)
         named.look_up_price()
-        assert (price.strip() == "yes") == (named.known_price is not None)
+        is_listed = price.strip().startswith("yes") and not ("not of rankings" in price and "rerank" in model)
+        assert is_listed == (named.known_price is not None)
+    if "`" not in members:
+        return  # it has no chat completions
     fields = TypeAdapter(dict[str, FieldSpec]).validate_python({"label": {"type": "string"}})
     body = used[1].prepare(AnswerForm("f", fields, 9)).body("Why?", None)
     (first, *_) = re.findall(r"`([\w.]+)`", members)

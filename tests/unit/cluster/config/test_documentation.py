@@ -47,6 +47,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "llm.retry": ("RetryKeys",),
     "evaluate": ("StepSettings",),
     "kind: embedding": ("EmbeddingStep",),
+    "kind: rerank": ("RerankStep",),
     "Files": ("AttachmentSettings",),
     "Output": (
         *("StringField", "IntegerField", "NumberField", "BooleanField", "DateField"),

@@ -265,6 +265,43 @@ def test_a_step_without_an_endpoint_beside_those_of_vectors_is_refused():
     assert (where, "makes vectors for another step" in said) == ("evaluate.1.endpoint", True)
 
 
+RANKING = {"kind": "rerank", "query": "mugs", "document": "{text}", "endpoint": "v"}
+LISTED = {"kind": "rerank", "query": "{text}", "documents": "answers", "endpoint": "v", "name": "ranks"}
+
+
+@pytest.mark.parametrize(
+    ("step", "column"), [(RANKING, ("relevance", "single")), (LISTED, ("ranks", "list"))]
+)
+def test_a_ranking_has_a_column_of_numbers_and_is_stored_as_it_is_read(step, column):
+    config = made(llm={"endpoints": AT}, evaluate=step)
+    stored = config.stored()
+    (found,) = item_columns(config)
+    assert (found.name, "list" if found.type.kind == "list" else "single") == column
+    assert HeadraceConfig.model_validate_json(json.dumps(stored), context=STORED).stored() == stored
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - made here
+
+
+@pytest.mark.parametrize(
+    ("step", "place", "says"),
+    [
+        ({"documents": "a"}, "evaluate.[step].[rerank]", "either document, a template, or documents"),
+        ({"document": None}, "evaluate.[step].[rerank]", "either document, a template, or documents"),
+        ({"params": {"top_n": 1}}, "evaluate.[step].[rerank].params", "every document has a relevance"),
+        ({"endpoint": "a"}, "evaluate.endpoint", "the dialect anthropic asks m for no ranking"),
+    ],
+)
+def test_what_a_ranking_cannot_be_is_said_at_its_key(step, place, says):
+    endpoints = [*AT, AT[0] | {"name": "a", "dialect": "anthropic"}]
+    ((where, said),) = problems(llm={"endpoints": endpoints}, evaluate=RANKING | step)
+    assert (where, says in said) == (place, True)
+
+
+def test_the_document_of_a_ranking_may_use_an_earlier_field():
+    late = RANKING | {"name": "a", "document": "{b.c}"}
+    ((where, said),) = problems(llm={"endpoints": AT}, evaluate=[late, ONE | {"name": "b", "endpoint": "w"}])
+    assert (where, "names no field" in said) == ("evaluate.0.document", True)
+
+
 def test_a_vector_cannot_be_scored():
     dimension = {"name": "q", "field": "embedding"}
     ((where, said),) = problems(llm={"endpoints": AT}, evaluate=VECTOR, dimensions=[dimension])

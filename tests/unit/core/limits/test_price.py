@@ -52,6 +52,13 @@ def test_an_estimate_is_an_upper_bound_without_a_discount(tokens, microdollars):
             assert used.cost_usd <= estimate.cost_usd
 
 
+def test_a_fee_is_charged_for_each_request_that_is_billed():
+    price = Price(input_usd_per_mtok=1.0, request_usd=0.5)
+    assert price.usage(TokenCounts(1_000_000, 0, requests=3.0)).cost_usd == 2.5
+    assert price.estimate(1_000_000, 0).cost_usd == 1.5
+    assert (price.is_free, Price(request_usd=0.5).is_free, Price().is_free) == (False, False, True)
+
+
 def test_the_highest_rates_are_those_of_the_tiers_that_the_input_reaches():
     assert PRICE.highest_rates(1_000) == (2.5, 10.0)
     assert PRICE.highest_rates(1_001) == (5.0, 20.0)

@@ -23,6 +23,7 @@ SERVERS = {
     "azure": SimulatedAzure(),
     "bedrock": SimulatedBedrock(),
     "chat": SimulatedChat(),
+    "cohere": SimulatedChat(),
     "gemini": SimulatedGemini(),
     "responses": SimulatedResponses(),
 }
