@@ -19,8 +19,7 @@ import typer
 
 from actors.core.errors import Blame, ConfigError, HeadraceError
 from actors.core.journal.rows import RUNNING
-from actors.core.liveness import LEASE_S
-from actors.core.messages.values import Json
+from actors.core.messages.journal import RunView
 from actors.core.run_id import check_directory_name
 from actors.runtime.log_guard import censored
 from cluster.commands.command_line import (
@@ -31,7 +30,7 @@ from cluster.commands.command_line import (
     errors_shown,
     print_json,
 )
-from cluster.config.loading import lease_of, loaded
+from cluster.config.loading import loaded, longest_lease
 from cluster.program import program
 from cluster.records.prune import Pruner, age_of, prune_lines
 from cluster.records.reading import (
@@ -202,7 +201,7 @@ def cancel(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -
     """
     console = stderr_console()
     with errors_shown(console), opened(config, os.environ) as store:
-        lease_s = _lease_s(found_run(store, run_id).origin.get("path"), config)
+        lease_s = longest_lease([found_run(store, run_id).origin.get("path"), config], os.environ)
         from cluster.records.cancel import Canceller  # noqa: PLC0415 - loads the whole journal
 
         ended = Canceller(store, run_id, lease_s).cancel()
@@ -241,9 +240,11 @@ def prune(
         if bool(run_ids) == bool(older_than):
             raise ConfigError("name the runs to remove: their ids, or --older-than 30d")
         with opened(config, os.environ) as store:
-            pruner = Pruner(
-                store, lambda run: _lease_s(run.origin.get("path"), config), unfinished=unfinished
-            )
+
+            def lease_of(run: RunView) -> float:
+                return longest_lease([run.origin.get("path"), config], os.environ)
+
+            pruner = Pruner(store, lease_of, unfinished=unfinished)
             if run_ids:
                 pruned = pruner.prune_named(run_ids, dry_run=dry_run)
             else:
@@ -254,18 +255,6 @@ def prune(
         print_json({"dry_run": dry_run, "removed": removed, "kept": kept})
     else:
         _print_lines(prune_lines(pruned, dry_run=dry_run))
-
-
-def _lease_s(start_config: Json, config: Path | None) -> float:
-    """Return the longest lease that the run's owner may have, by the two configurations and the default."""
-    leases = [LEASE_S]
-    for path in (start_config, config):
-        if isinstance(path, str | Path):
-            try:
-                leases.append(lease_of(Path(path), os.environ) or LEASE_S)
-            except ConfigError:  # it may be deleted, or damaged
-                continue
-    return float(max(leases))
 
 
 @app.command(name="doctor")

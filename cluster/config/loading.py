@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actors.core.liveness import LONGEST_LEASE_S
+from actors.core.errors import ConfigError
+from actors.core.liveness import LEASE_S, LONGEST_LEASE_S
+from actors.core.messages.values import Json
 from actors.runtime.log_guard import guard_logs
 
 if TYPE_CHECKING:
@@ -23,6 +25,18 @@ def loaded(path: Path, *, overrides: Sequence[str] = (), env: Mapping[str, str])
     config = load(path, overrides=overrides, env=env)
     guard_logs(config.censor())
     return config
+
+
+def longest_lease(paths: Iterable[Json], env: Mapping[str, str]) -> float:
+    """Return the longest lease that an owner may have, by these configurations and the default."""
+    leases = [LEASE_S]
+    for path in paths:
+        if isinstance(path, str | Path):
+            try:
+                leases.append(lease_of(Path(path), env) or LEASE_S)
+            except ConfigError:  # it may be deleted, or damaged
+                continue
+    return float(max(leases))
 
 
 def lease_of(path: Path, env: Mapping[str, str]) -> float | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from actors.core.errors import ConfigError
 from actors.core.journal.batch import CheckedCodec
 from actors.core.journal.prune import begin_removal, next_removal
-from actors.core.journal.rows import REMOVING, RUNNING
+from actors.core.journal.rows import INCOMPLETE, RUNNING
 from actors.core.journal.turn import Observed
 from actors.core.messages.journal import RunView
 from actors.journal.stores.base import Store
@@ -21,7 +21,7 @@ from cluster.records.records import CODEC, found_run
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGE = re.compile(r"([0-9]{1,6})([smhdw])")
-_FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled", REMOVING})
+_FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled"})
 
 
 def age_of(text: str) -> float:
@@ -33,8 +33,8 @@ def age_of(text: str) -> float:
 
 
 def is_finished(run: RunView) -> bool:
-    """Return whether every task of a run has ended, or its removal has begun."""
-    return run.state == REMOVING or (run.state in _FINISHED and run.tasks.ended == run.tasks.accepted)
+    """Return whether every task of a run has ended, or the run lacks rows."""
+    return run.state in INCOMPLETE or (run.state in _FINISHED and run.tasks.ended == run.tasks.accepted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ _END = b"\0\x01"
 FORMAT = b"v"  # the key of the format version of all rows
 MANY_PER_RUN = b"tosfpcaegnqh"  # kinds of which a run may have millions of rows
 ONE_PER_RUN = b"rumxbw"  # kinds of which a run has at most one row; the writer last: it is removed last
-OF_OWNER = b"xbw"  # kinds that belong to the run's owner, not to its data
+OF_DATA = b"rum" + MANY_PER_RUN  # kinds of a run's data, not of its owner; the run's row first
 KNOWN_ANSWERS = b"k"  # the kind that belongs to no run
 _ZERO = b"\0\xff"  # a zero byte within a part: sorts above the end of a part and below any other byte
 

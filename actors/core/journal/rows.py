@@ -28,7 +28,10 @@ from actors.core.messages.values import CallCounts, Json, Priority, Usage
 
 ACCEPTED = "accepted"  # the state of a task without a report
 RUNNING = "running"  # the state of a run that is not closed
+INTERRUPTED = "interrupted"  # the state of a run that was closed with open tasks and can be resumed
 REMOVING = "removing"  # the state of a run that is being removed
+RESTORING = "restoring"  # the state of a run whose rows a backup has not yet restored
+INCOMPLETE = (REMOVING, RESTORING)  # states in which a run lacks rows
 
 
 class RunRow(Struct, frozen=True):

@@ -28,7 +28,7 @@ from actors.core.journal import keys
 from actors.core.journal.batch import CheckedCodec, Reader, WriteBatch, range_of, scan_all
 from actors.core.journal.config_values import is_reference, is_same_value
 from actors.core.journal.format import OLDEST, VERSION
-from actors.core.journal.rows import ACCEPTED, REMOVING, RUNNING, RunRow, dump_run, load_run
+from actors.core.journal.rows import ACCEPTED, INCOMPLETE, RESTORING, RUNNING, RunRow, dump_run, load_run
 from actors.core.journal.turn import Defer, Observed, OpenTurn, RunBook, Totals
 from actors.core.liveness import is_gap
 from actors.core.messages.journal import CloseRun, OpenRun, RunOpened
@@ -215,10 +215,12 @@ def refuse_changed(reader: Reader, codec: CheckedCodec, record: OpenRun) -> None
 
 def _refuse(row: RunRow, record: OpenRun, config: Mapping[str, Json]) -> None:
     """Raise if a run cannot be resumed by any owner."""
-    if row.state == REMOVING:
+    if row.state in INCOMPLETE:
+        did = "restore" if row.state == RESTORING else "removal"
+        advice = "restore it again, or remove it with" if row.state == RESTORING else "finish it with"
         raise RunTakenError(
-            f"run {row.run_id} is being removed: if the removal was interrupted, `prune "
-            f"{row.run_id}` finishes it. Give your run another id"
+            f"run {row.run_id} lacks rows: its {did} is in progress or was interrupted. If it was "
+            f"interrupted, {advice} `prune {row.run_id}`. Give your run another id"
         )
     if not record.accept_config and any(
         _differences("", row.config, config, in_clear=row.config_format == OLDEST)

@@ -46,6 +46,7 @@ ORDER = (
     "cluster.report",
     "cluster.draft",
     "cluster.records",
+    "cluster.backup",
     "cluster.golden",
     "cluster.assembly",
     "cluster.history",

@@ -25,6 +25,7 @@ def test_the_kind_and_the_run_of_every_key_are_known(run_id):
         assert keys.run_of(key) == run_id, function
         kinds.add(key[0])
     assert kinds == {*keys.MANY_PER_RUN, *keys.ONE_PER_RUN}
-    assert {*keys.OF_OWNER} < {*keys.ONE_PER_RUN}
+    owners = {keys.writer("")[0], keys.heartbeat("")[0], keys.cancel_request("")[0]}
+    assert {*keys.OF_DATA} == kinds - owners
     assert keys.run_of(keys.content("x")) is None
     assert keys.run_of(keys.FORMAT) is None

@@ -1,6 +1,6 @@
 """Stores of earlier versions are read and gone on with; those of later ones are refused.
 
-`old_stores/write_store.py` wrote them, run from a checkout of the version that their names say.
+`tests/data/stores/write_rows.py` wrote them, run from a checkout of the version that their names say.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from cluster.records.reading import all_reports, all_runs, history_of
 from cluster.records.records import opened
 
 CODEC = JsonCodec()
+STORES = Path(__file__).parents[3] / "data" / "stores"
 CONFIG = {"name": "old", "limits": {"active_tasks": 10}}
 OF_EVERY_KIND = b"abcefghknopqrstuwx"
 
@@ -49,7 +50,7 @@ OF_EACH_FORMAT = pytest.mark.parametrize("store", ["c214ec8", "94dccb4"], indire
 @pytest.fixture
 def store(tmp_path, request):
     version = getattr(request, "param", "c214ec8")
-    shutil.copy(Path(__file__).parent / "old_stores" / f"{version}.db", tmp_path / "state.db")
+    shutil.copy(STORES / f"{version}.db", tmp_path / "state.db")
     store = SqliteStore(str(tmp_path / "state.db"))
     yield store
     store.close()

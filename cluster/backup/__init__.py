@@ -1,0 +1,1 @@
+"""Backups of stores, their restoration, and the migration of rows. Only commands import this package."""

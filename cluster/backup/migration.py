@@ -1,0 +1,155 @@
+"""Rewrites the rows of earlier versions in the present form.
+
+Every version reads the rows of all earlier ones, so no run needs this. It prepares a store for a later
+version that no longer reads an early form.
+
+Rule: a run is claimed before its rows are rewritten, and one whose owner is alive is left alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from actors.core.errors import FencedError
+from actors.core.journal import keys
+from actors.core.journal.attempts import dump_account, dump_attempt, load_account, load_attempt
+from actors.core.journal.batch import CheckedCodec, WriteBatch, range_of
+from actors.core.journal.format import check_format, raise_format
+from actors.core.journal.rows import (
+    INCOMPLETE,
+    RUNNING,
+    dump_answer,
+    dump_event,
+    dump_fetched,
+    dump_report,
+    dump_run,
+    dump_task,
+    load_answer,
+    load_event,
+    load_fetched,
+    load_report,
+    load_run,
+    load_task,
+)
+from actors.core.journal.turn import Observed, Totals
+from actors.core.messages.journal import RunView
+from actors.journal.stores.base import Store
+from cluster.backup.rows import known_answers, paged
+from cluster.records.owner_watch import Sign, watched
+from cluster.records.reading import all_runs
+from cluster.records.records import CODEC
+
+_MOST_ROWS = 1_000  # in one commit
+
+
+def _attempt(codec: CheckedCodec, data: bytes) -> bytes:
+    return dump_attempt(codec, *load_attempt(codec, data))
+
+
+_FORMS: Mapping[int, Callable[[CheckedCodec, bytes], bytes]] = {
+    ord("r"): lambda codec, data: dump_run(codec, load_run(codec, data)),
+    ord("u"): lambda codec, data: Totals.load(codec, data).dump(codec),
+    ord("t"): lambda codec, data: dump_task(codec, load_task(codec, data)),
+    ord("e"): lambda codec, data: dump_event(codec, load_event(codec, data)),
+    ord("p"): lambda codec, data: dump_report(codec, load_report(codec, data)),
+    ord("f"): lambda codec, data: dump_fetched(codec, load_fetched(codec, data)),
+    ord("c"): _attempt,
+    ord("a"): lambda codec, data: dump_account(codec, load_account(codec, data)),
+    ord("k"): lambda codec, data: dump_answer(codec, load_answer(codec, data)),
+}  # the kinds whose rows are documents
+
+
+@dataclass(slots=True)
+class Migrated:
+    """The format of the rows before, the rewritten rows by run ("" for shared answers), and the runs left."""
+
+    was: int
+    rows: dict[str, int] = field(default_factory=dict)
+    kept: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Migrator:
+    """Migrates the rows of `store`. `lease_of` returns the lease of a run's owner, in seconds."""
+
+    def __init__(
+        self,
+        store: Store,
+        lease_of: Callable[[RunView], float],
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._lease_of = lease_of
+        self._pause = pause
+        self._clock = clock
+        self._codec = CheckedCodec(CODEC)
+        self._me = f"migrate:{secrets.token_hex(6)}".encode()
+
+    def migrate(self, *, dry_run: bool) -> Migrated:
+        """Rewrite the rows of all runs without a live owner, and of the shared answers."""
+        done = Migrated(check_format(self._store))
+        for run in all_runs(self._store):
+            count = sum(1 for _ in self._old_rows(run.run_id))
+            if not count:
+                continue
+            why = self._claim(run, dry_run=dry_run)
+            if why:
+                done.kept.append((run.run_id, why))
+                continue
+            done.rows[run.run_id] = count
+            if not dry_run:
+                self._rewrite(self._old_rows(run.run_id), {keys.writer(run.run_id): self._me})
+        shared = sum(1 for _ in self._old(known_answers(self._store)))
+        if shared:
+            done.rows[""] = shared
+        if not dry_run:
+            self._rewrite(self._old(known_answers(self._store)), {})
+            self._store.commit(raise_format(self._store))
+        return done
+
+    def _old_rows(self, run_id: str) -> Iterator[tuple[bytes, bytes]]:
+        for kind in _FORMS:
+            if kind != keys.KNOWN_ANSWERS[0]:
+                yield from self._old(paged(self._store, *range_of(bytes((kind,)) + keys.part(run_id))))
+
+    def _old(self, rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the keys of the rows in an earlier form, each with its present form."""
+        for key, value in rows:
+            present = _FORMS[key[0]](self._codec, value)
+            if present != value:
+                yield key, present
+
+    def _claim(self, run: RunView, *, dry_run: bool) -> str:
+        """Claim a run, or return why it is left as it is."""
+        if run.state in INCOMPLETE:
+            return f"its state is {run.state}: `prune {run.run_id}` removes it"
+        writer = keys.writer(run.run_id)
+        fences = {writer: self._store.get(writer)}
+        if run.state == RUNNING:
+            sign, seen = self._watched(run)
+            if sign is not Sign.SILENT:
+                return "it is running, or its owner could not be watched: stop it and repeat the command"
+            fences = {writer: seen.writer, keys.heartbeat(run.run_id): seen.heartbeat}
+        if not dry_run:
+            try:
+                self._store.commit(WriteBatch({writer: self._me}, (), fences))
+            except FencedError:
+                return "another process has just opened it: stop it and repeat the command"
+        return ""
+
+    def _watched(self, run: RunView) -> tuple[Sign, Observed]:
+        return watched(self._store, run.run_id, self._lease_of(run), pause=self._pause, clock=self._clock)
+
+    def _rewrite(self, rows: Iterator[tuple[bytes, bytes]], fences: Mapping[bytes, bytes | None]) -> None:
+        puts: dict[bytes, bytes] = {}
+        for key, value in rows:
+            puts[key] = value
+            if len(puts) >= _MOST_ROWS:
+                self._store.commit(WriteBatch(puts, (), fences))
+                puts = {}
+        if puts:
+            self._store.commit(WriteBatch(puts, (), fences))

@@ -1,0 +1,49 @@
+"""Reads the rows of runs from a store in pages of a bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from actors.core.journal import keys
+from actors.core.journal.batch import CheckedCodec, KeyReader, Reader, range_of
+from actors.core.journal.rows import INCOMPLETE, RunRow, load_run
+from cluster.backup.file_format import Row
+from cluster.records.records import CODEC
+
+_FIRST_PAGE = 16
+_MOST_ROWS = 1_000
+_PAGE_BYTES = 4 << 20
+
+
+def complete_runs(reader: Reader) -> Iterator[RunRow]:
+    """Yield the rows of the runs, without those that are being removed or restored."""
+    codec = CheckedCodec(CODEC)
+    for _, value in paged(reader, *range_of(b"r")):
+        row = load_run(codec, value)
+        if row.state not in INCOMPLETE:
+            yield row
+
+
+def rows_of_runs(reader: KeyReader, run_ids: Iterable[str]) -> Iterator[Row]:
+    """Yield the rows of these runs, run by run, each beginning with the row of the run."""
+    for run_id in run_ids:
+        for kind in keys.OF_DATA:
+            yield from paged(reader, *range_of(bytes((kind,)) + keys.part(run_id)))
+
+
+def known_answers(reader: Reader) -> Iterator[Row]:
+    """Yield the answers that all runs of a store share."""
+    return paged(reader, *range_of(keys.KNOWN_ANSWERS))
+
+
+def paged(reader: Reader, low: bytes, high: bytes) -> Iterator[Row]:
+    """Yield the rows of [low, high). The number of rows in a page follows their size."""
+    limit = _FIRST_PAGE
+    while True:
+        page = reader.scan(low, high, limit)
+        yield from page
+        if len(page) < limit:
+            return
+        low = page[-1][0] + b"\0"
+        size = sum(len(key) + len(value) for key, value in page)
+        limit = max(1, min(_MOST_ROWS, 4 * limit, limit * _PAGE_BYTES // size))
