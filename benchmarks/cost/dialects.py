@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from pydantic import SecretStr, TypeAdapter
 from actors.core.messages.attempts import Attempt
 from actors.llm.dialects.dialect import Dialect, PreparedForm
 from actors.llm.dialects.registry import dialect_names, dialect_of
-from actors.llm.endpoint import CHAT, EndpointSettings
+from actors.llm.endpoint import CHAT, NO_KEY, EndpointSettings
 from actors.llm.fields import FieldSpec
 from actors.llm.forms import AnswerForm, AnswerProblem
 from actors.llm.http_endpoint import HttpEndpoint
@@ -40,7 +41,14 @@ _WITHIN_S = 60.0
 _PROMPT = "Rate this review of a book, and say why: " + "It held me until the last page. " * 30
 _FIELDS = {"score": {"type": "number", "min": 0, "max": 1}, "note": {"type": "string"}}
 _FORM = AnswerForm("rating", TypeAdapter(dict[str, FieldSpec]).validate_python(_FIELDS), 300)
-_PATHS = {"anthropic": "", "azure": "", "bedrock": "", "gemini": "/v1beta"}  # of base_url; of the others: /v1
+_BEDROCK, _SIGNED = "bedrock", "bedrock, signed"  # with a key of its API, with the credentials of AWS
+_PATHS = {"anthropic": "", "azure": "", _BEDROCK: "", "cohere": "", "gemini": "/v1beta"}  # others: /v1
+_AWS = {
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_SESSION_TOKEN": "token" * 100,
+    "AWS_REGION": "eu-west-1",
+}
 _PIECE = 1400  # bytes of a stream that arrive at once
 
 
@@ -65,8 +73,9 @@ class DialectCost(NamedTuple):
 
 def sample(name: str, base_url: str) -> DialectSample:
     """Return the dialect `name` and what the simulator at `base_url` answers to a question of it."""
+    key = SecretStr(NO_KEY if name == _SIGNED else "key")
+    name = name.partition(",")[0]
     url = base_url.removesuffix("/v1") + _PATHS.get(name, "/v1")
-    key = SecretStr("key")
     dialect = dialect_of(EndpointSettings(name="main", base_url=url, model="m", dialect=name, api_key=key))
     form = dialect.prepare(_FORM)
     stream = _answered(dialect, form, stream=True)
@@ -147,7 +156,7 @@ async def _call_us(dialect: Dialect, calls: int, *, stream: bool) -> float:
 
 async def _all(base_url: str, calls: int) -> dict[str, DialectCost]:
     """Return the cost of each dialect: the least of all rounds."""
-    samples = {name: sample(name, base_url) for name in dialect_names()}
+    samples = {name: sample(name, base_url) for name in (*dialect_names(), _SIGNED)}
     costs: dict[str, list[DialectCost]] = {name: [] for name in samples}
     for _ in range(_ROUNDS):
         for name, one in samples.items():
@@ -161,6 +170,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--form", default="by hand")
     options = parser.parse_args()
+    os.environ.update(_AWS)
     with SimulatorProcess("llm", ["--latency-s", "0", "--sigma", "0"]) as model:
         costs = uvloop.run(_all(model.url, options.calls))
     usual = costs[CHAT]
