@@ -42,6 +42,7 @@ _DATABASES = (
     "e2e/stores/test_stores.py",
     "e2e/stores/test_store_servers.py",
     "e2e/stores/test_source_sql.py",
+    "e2e/stores/test_migrate.py",
 )
 # The slowest groups and folders start first, and the fast tests come last, where they fill the time of all
 # workers: a slow group that starts last would add its whole length.
