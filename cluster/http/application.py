@@ -17,6 +17,7 @@ from cluster.http.guard.api_guard import ApiGuard, defect
 from cluster.http.guard.auth import Authenticator
 from cluster.http.guard.problems import ApiProblem, Fault
 from cluster.http.routes import batches as batch_routes
+from cluster.http.routes import overview as overview_routes
 from cluster.http.routes import service as service_routes
 from cluster.http.routes import tasks as task_routes
 from cluster.http.routes.documents import EventDocument, ProblemDocument, StreamedEvent, with_content
@@ -30,7 +31,7 @@ _ABOUT = (
     "Authorization: Bearer TOKEN."
 )
 _OPEN_WITHIN_S = 30.0
-_ROUTERS = (task_routes.router, batch_routes.router, service_routes.router)
+_ROUTERS = (task_routes.router, batch_routes.router, overview_routes.router, service_routes.router)
 _REF = "#/components/schemas/{model}"
 
 

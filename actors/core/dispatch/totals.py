@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from actors.core.dispatch.open_call import OpenCall
-from actors.core.errors import Failure
+from actors.core.errors import Failure, FailureKind
 from actors.core.messages.attempts import AttemptEnded
 from actors.core.messages.values import CallCounts, Usage
 
@@ -28,7 +28,12 @@ class DispatchTotals:
         return tuple(self._recent)
 
     def add_failure(self, record: OpenCall, failure: Failure) -> None:
-        """Record the failure of an attempt, or of a call that was not sent."""
+        """Record the failure of an attempt, or of a call that was not sent.
+
+        A refusal is no failure: the call waits, and is attempted again.
+        """
+        if failure.kind is FailureKind.REFUSED:
+            return
         self._recent.append(f"{record.call.task}: {failure}")
 
     def ended(self, record: OpenCall, failure: Failure | None) -> None:

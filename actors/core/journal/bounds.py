@@ -16,12 +16,14 @@ from actors.core.messages.journal import (
     AttemptOutcome,
     CloseRun,
     Collected,
+    FindTasks,
     Finish,
     Intent,
     KeepHistory,
     Note,
     OpenRun,
     ReadEvents,
+    ReadFailures,
     ReadTasks,
     Reopen,
 )
@@ -110,12 +112,12 @@ def bounded(usage: Usage) -> Usage:
     )
 
 
-def first_after(query: ReadTasks | ReadEvents) -> int:
+def first_after(query: ReadTasks | ReadFailures | ReadEvents) -> int:
     """Return the first number of a page."""
     return min(max(query.after + 1, 0), MOST_NUMBER)
 
 
-def rows_of(query: ReadTasks | ReadEvents) -> int:
+def rows_of(query: ReadTasks | FindTasks | ReadFailures | ReadEvents) -> int:
     """Return the maximum number of rows of a page."""
     return min(query.limit, MOST_ROWS)
 

@@ -28,6 +28,11 @@ def part(text: str) -> bytes:
     return (encoded.replace(b"\0", _ZERO) if b"\0" in encoded else encoded) + _END
 
 
+def beginning(text: str) -> bytes:
+    """Return the bytes with which the parts of all texts that begin with `text` begin."""
+    return part(text).removesuffix(_END)
+
+
 def text(part_of_key: bytes) -> str:
     """Return the text of a part; the inverse of `part`."""
     return part_of_key.removesuffix(_END).replace(_ZERO, b"\0").decode("utf-8", "surrogatepass")

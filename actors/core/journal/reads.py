@@ -7,7 +7,7 @@ one after another may come from different commits.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, takewhile
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,16 +16,26 @@ from actors.core.errors import StoreError
 from actors.core.journal import keys
 from actors.core.journal.attempts import AttemptRow, load_account, load_attempt
 from actors.core.journal.batch import Codec, Reader, range_of, scan_all
-from actors.core.journal.bounds import LONGEST_WAIT_S, first_after, rows_of, within_page
+from actors.core.journal.bounds import (
+    LONGEST_WAIT_S,
+    MOST_NUMBER,
+    MOST_ROWS,
+    first_after,
+    rows_of,
+    within_page,
+)
 from actors.core.journal.groups import read_group
 from actors.core.journal.rows import ACCEPTED, RunRow, load_event, load_report, load_run, load_task
 from actors.core.journal.turn import Totals
 from actors.core.messages.attempts import Held
 from actors.core.messages.journal import (
     AttemptView,
+    FindTasks,
     LoggedEvent,
     Query,
+    ReadAttempts,
     ReadEvents,
+    ReadFailures,
     ReadGroup,
     ReadHistory,
     ReadRun,
@@ -59,10 +69,10 @@ def answer(query: Query, reader: Reader, codec: Codec) -> Json:
     match query:
         case ReadSpent() | ReadHistory() | ReadRun():
             return _about_run(query, reader, codec)
-        case ReadTask():
-            return read_task(reader, codec, query.run_id, query.task)
-        case ReadTasks():
-            return read_tasks(reader, codec, query)
+        case ReadTask() | ReadAttempts():
+            return _about_task(query, reader, codec)
+        case ReadTasks() | FindTasks() | ReadFailures():
+            return _some_tasks(query, reader, codec)
         case ReadGroup():
             return read_group(reader, codec, query.run_id, query.group)
         case ReadEvents():
@@ -79,6 +89,25 @@ def _about_run(query: ReadSpent | ReadHistory | ReadRun, reader: Reader, codec: 
             return reader.get(keys.history(query.run_id))
         case ReadRun():
             return read_run(reader, codec, query.run_id)
+
+
+def _about_task(query: ReadTask | ReadAttempts, reader: Reader, codec: Codec) -> Json:
+    match query:
+        case ReadTask():
+            return read_task(reader, codec, query.run_id, query.task)
+        case ReadAttempts():
+            attempts = read_attempts(reader, codec, query.run_id, query.task, min(query.limit, MOST_ROWS))
+            return tuple(attempts[: query.limit])
+
+
+def _some_tasks(query: ReadTasks | FindTasks | ReadFailures, reader: Reader, codec: Codec) -> Json:
+    match query:
+        case ReadTasks():
+            return read_tasks(reader, codec, query)
+        case FindTasks():
+            return find_tasks(reader, codec, query)
+        case ReadFailures():
+            return read_failures(reader, codec, query)
 
 
 def list_runs(reader: Reader, codec: Codec, limit: int = 100, after: str = "") -> tuple[RunView, ...]:
@@ -155,19 +184,54 @@ def read_tasks(reader: Reader, codec: Codec, query: ReadTasks) -> tuple[TaskView
     """Return a page of a run's tasks in order of acceptance. It is shorter than `limit` if they are large."""
     if query.limit < 1:
         return ()
+    rows = (_required(reader, b"t" + keys.part(query.run_id) + key) for key in _listed(reader, query))
+    return tuple(load_task(codec, row) for row in within_page(rows))
+
+
+def find_tasks(reader: Reader, codec: Codec, query: FindTasks) -> tuple[TaskView, ...]:
+    """Return a page of the tasks whose keys have a prefix, in order of keys."""
+    if query.limit < 1:
+        return ()
+    of_run = b"t" + keys.part(query.run_id)
+    prefix = low = of_run + keys.beginning(query.prefix)
+    if query.after >= 0:
+        last = reader.get(keys.ordinal(query.run_id, min(query.after, MOST_NUMBER)))
+        if last is None:
+            return ()
+        low = max(prefix, of_run + _as_part(last) + b"\0")
+    found = _scanned(reader, low, range_of(of_run)[1], rows_of(query))
+    rows = takewhile(lambda pair: pair[0].startswith(prefix), found)
+    return tuple(load_task(codec, row) for row in within_page(row for _, row in rows))
+
+
+def read_failures(reader: Reader, codec: Codec, query: ReadFailures) -> tuple[Report, ...]:
+    """Return reports of a run's tasks in a state, reduced to what names the cause of a failure."""
+    if query.limit < 1:
+        return ()
+    of_run = b"p" + keys.part(query.run_id)
+    found = (reader.get(of_run + key) for key in _listed(reader, query))
+    # A task may be reopened between two reads. Then its report is gone.
+    reports = (load_report(codec, row) for row in within_page(row for row in found if row is not None))
+    return tuple(
+        replace(each, dimensions=(), items=each.items if len(each.items) == 1 else ()) for each in reports
+    )
+
+
+def _listed(reader: Reader, query: ReadTasks | ReadFailures) -> Iterator[bytes]:
+    """Yield the keys, as parts, of tasks in order of acceptance."""
     run_id = query.run_id
     if query.tenant is not None:
         prefix = keys.state_of_tenant(run_id, query.tenant, query.state)
     else:
         prefix = keys.state(run_id, query.state) if query.state else keys.ordinal(run_id)
     low, high = prefix + keys.number(first_after(query)), range_of(prefix)[1]
-    pages = reader.scan(low, high, rows_of(query))
-    rows = (_required(reader, b"t" + keys.part(run_id) + _as_part(key)) for _, key in pages)
-    return tuple(load_task(codec, row) for row in within_page(rows))
+    return (_as_part(key) for _, key in reader.scan(low, high, rows_of(query)))
 
 
-def read_attempts(reader: Reader, codec: Codec, run_id: str, key: str) -> list[AttemptView]:
-    """Return all attempts of a task, in the order in which they began."""
+def read_attempts(
+    reader: Reader, codec: Codec, run_id: str, key: str, most: int | None = None
+) -> list[AttemptView]:
+    """Return the attempts of a task, in the order in which they began; of an open task `most` at most."""
     account = reader.get(keys.account(run_id, key))
     if account is not None:
         views = [
@@ -179,7 +243,7 @@ def read_attempts(reader: Reader, codec: Codec, run_id: str, key: str) -> list[A
         calls_at = keys.calls(run_id, key)
         views = [
             load_attempt(codec, data)[0].view(*keys.attempt_of(calls_at, at))
-            for at, data in scan_all(reader, *range_of(calls_at))
+            for at, data in islice(scan_all(reader, *range_of(calls_at)), most)
         ]
     return sorted(views, key=lambda view: (view.began_at, view.call_key, view.number))
 
@@ -217,13 +281,17 @@ def _event_rows(reader: Reader, query: ReadEvents) -> Iterator[bytes]:
         ids = reader.scan(prefix + first, range_of(prefix)[1], rows_of(query))
         yield from (_required(reader, at + event_id) for _, event_id in ids)
     else:
-        low, left = at + first, rows_of(query)
-        while left > 0:
-            some = reader.scan(low, range_of(at)[1], min(left, _ROWS_OF_A_SCAN))
-            yield from (data for _, data in some)
-            if len(some) < _ROWS_OF_A_SCAN:
-                return
-            low, left = some[-1][0] + b"\0", left - len(some)
+        yield from (data for _, data in _scanned(reader, at + first, range_of(at)[1], rows_of(query)))
+
+
+def _scanned(reader: Reader, low: bytes, high: bytes, most: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield up to `most` pairs of [low, high), of which a few are in memory at a time."""
+    while most > 0:
+        some = reader.scan(low, high, min(most, _ROWS_OF_A_SCAN))
+        yield from some
+        if len(some) < _ROWS_OF_A_SCAN:
+            return
+        low, most = some[-1][0] + b"\0", most - len(some)
 
 
 def _run_view(codec: Codec, row: RunRow, data: bytes | None) -> RunView:

@@ -367,6 +367,41 @@ class ReadTasks(Struct, frozen=True):
     tenant: str | None = None
 
 
+class FindTasks(Struct, frozen=True):
+    """Asks for the tasks whose keys begin with `prefix`, in order of their keys.
+
+    Answered by a tuple of `TaskView`, after the task with the ordinal `after`. It may hold fewer than `limit`
+    tasks if they are large; only an empty answer means the end.
+    """
+
+    run_id: str
+    prefix: str
+    after: int = -1
+    limit: int = 100
+
+
+class ReadFailures(Struct, frozen=True):
+    """Asks for the reports of tasks in `state`, accepted after the ordinal `after`; `tenant` None: of all.
+
+    Answered by a tuple of `Report` without dimensions and, unless there is just one, without items. It holds
+    fewer than `limit` reports if they are large.
+    """
+
+    run_id: str
+    state: str
+    after: int = -1
+    limit: int = 1_000
+    tenant: str | None = None
+
+
+class ReadAttempts(Struct, frozen=True):
+    """Answered by a tuple of the first `limit` `AttemptView`s of a task, in the order in which they began."""
+
+    run_id: str
+    task: str
+    limit: int = 1_000
+
+
 class ReadGroup(Struct, frozen=True):
     """Answered by `GroupView`, None if no task was submitted in this group."""
 
@@ -399,4 +434,15 @@ class AwaitCancel(Struct, frozen=True):
 Record = (
     OpenRun | CloseRun | Accept | Collected | Note | Finish | Reopen | Intent | AttemptOutcome | KeepHistory
 )
-Query = ReadSpent | ReadHistory | ReadRun | ReadTask | ReadTasks | ReadGroup | ReadEvents
+Query = (
+    ReadSpent
+    | ReadHistory
+    | ReadRun
+    | ReadTask
+    | ReadAttempts
+    | ReadTasks
+    | FindTasks
+    | ReadFailures
+    | ReadGroup
+    | ReadEvents
+)

@@ -150,6 +150,80 @@ class StreamedEvent(BaseModel):
     data: Annotated[str, Field(json_schema_extra={"contentMediaType": "application/json"})]
 
 
+class AttemptDocument(BaseModel):
+    """One attempt at a call. `outcome` is null while it is in flight, or if its end is not known."""
+
+    call: str
+    number: int
+    endpoint: str
+    began_at: str
+    ended_at: str | None
+    outcome: Annotated[str | None, Field(description="answered, reused, or the kind of the failure")]
+    message: str
+    billed: bool
+    in_doubt: bool
+    hedge: bool
+    repeats: Annotated[int, Field(description="attempts with this outcome that the entry stands for")]
+    tokens: dict[str, int]
+    cost_usd: float | None
+
+
+class AttemptPage(BaseModel):
+    """The first attempts of a task. `has_more`: there are further ones."""
+
+    attempts: list[AttemptDocument]
+    has_more: bool
+
+
+class GaugeDocument(BaseModel):
+    """The values of a gauge in each point: the least, the mean over time, and the most."""
+
+    least: list[int]
+    mean: list[float]
+    most: list[int]
+
+
+class EndpointHistoryDocument(BaseModel):
+    """What happened at an endpoint, a value for each point. Counts are of the point alone."""
+
+    name: str
+    limit: GaugeDocument
+    in_flight: GaugeDocument
+    refused: list[int]
+    cuts: Annotated[list[int], Field(description="the limit was cut, or the breaker opened")]
+    queued: GaugeDocument | None = None
+    answered: list[int] | None = None
+    failed: list[int] | None = None
+    in_doubt: list[int] | None = None
+
+
+class HistoryDocument(BaseModel):
+    """The history of the endpoints since the run began, in at most 240 points of unequal length.
+
+    Point i covers `at[i]` to `until[i]`, in seconds since 1970. Divide a count by `active_s[i]` for a rate.
+    """
+
+    at: list[float]
+    until: list[float]
+    active_s: list[float]
+    endpoints: list[EndpointHistoryDocument]
+
+
+class CauseDocument(BaseModel):
+    """A cause of failures: the number of tasks, the error of one, and similar errors of others."""
+
+    tasks: int
+    cause: str
+    others: list[str]
+
+
+class FailuresDocument(BaseModel):
+    """Why tasks failed or are partial: of the latest tasks, as many as `looked_at` had such an end."""
+
+    looked_at: int
+    causes: list[CauseDocument]
+
+
 class PipelineDocument(BaseModel):
     """The state of the actors now; an actor that does not answer is null or missing."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from msgspec.structs import replace
@@ -11,7 +12,16 @@ from starlette.responses import Response, StreamingResponse
 
 from actors.core.errors import HeadraceError
 from actors.core.journal.rows import ACCEPTED
-from actors.core.messages.journal import LoggedEvent, ReadEvents, ReadTask, ReadTasks, TaskView
+from actors.core.messages.journal import (
+    AttemptView,
+    FindTasks,
+    LoggedEvent,
+    ReadAttempts,
+    ReadEvents,
+    ReadTask,
+    ReadTasks,
+    TaskView,
+)
 from actors.core.messages.tasks import Report, Submit, Task, TaskState
 from actors.core.messages.values import Priority
 from cluster.http.guard import bodies, limits
@@ -21,6 +31,7 @@ from cluster.http.routes import events, views
 from cluster.http.routes.accepting import accept, derived, inside_name, submit_of
 from cluster.http.routes.documents import (
     STREAM_TYPE,
+    AttemptPage,
     ReportDocument,
     TaskAccepted,
     TaskDocument,
@@ -51,6 +62,14 @@ IdempotencyKey = Annotated[
 LastEventId = Annotated[
     str | None,
     Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,18}$", description="continue after this event"),
+]
+KeyPrefix = Annotated[
+    str,
+    Query(
+        max_length=limits.KEY_CHARACTERS,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="only those whose keys begin so, in order of keys",
+    ),
 ]
 State = Literal["accepted", "succeeded", "partial", "failed", "cancelled"]
 
@@ -104,22 +123,33 @@ async def post_task(request: Request, idempotency_key: IdempotencyKey = None) ->
 @router.get(
     "",
     summary="List tasks",
-    responses={200: {"model": TaskPage, "description": "A page, oldest first."}, **problems(400, 422)},
+    responses={
+        200: {"model": TaskPage, "description": "A page, oldest first; with `key_prefix`, in order of keys."},
+        **problems(400, 422),
+    },
 )
 async def list_tasks(
     request: Request,
     state: Annotated[State | None, Query(description="only those in this state")] = None,
+    key_prefix: KeyPrefix = "",
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
     limit: Annotated[
         int,
         Query(ge=1, le=limits.LARGEST_PAGE, description="tasks of a page at most; fewer if they are large"),
     ] = limits.PAGE,
 ) -> Response:
-    """List tasks. A task older than the first page that keeps its state appears exactly once."""
+    """List tasks. A task older than the first page that keeps its state appears exactly once.
+
+    A page may be empty although `next` is not null: with `key_prefix` and `state`.
+    """
     gateway, space = gateway_of(request), space_of(request)
-    scope = f"{space.inside(gateway.run_id)}/{state or ''}"
+    scope = f"{space.inside(gateway.run_id)}/{state or ''}/{key_prefix}"
     after = -1 if cursor is None else after_of(scope, cursor)
-    query = ReadTasks(gateway.run_id, state or "", after, limit + 1, space.owner)
+    query: ReadTasks | FindTasks
+    if key_prefix:
+        query = FindTasks(gateway.run_id, space.inside(key_prefix), after, limit + 1)
+    else:
+        query = ReadTasks(gateway.run_id, state or "", after, limit + 1, space.owner)
     found: tuple[TaskView, ...] = await asked(gateway, query)
     page, more = found[:limit], len(found) > limit
     if page and not more:  # the page is full by bytes, or it is the last one
@@ -128,10 +158,15 @@ async def list_tasks(
     headers = {}
     if following is not None:
         kept = f"&state={state}" if state else ""
+        kept += f"&key_prefix={quote(key_prefix, safe='')}" if key_prefix else ""
         headers["Link"] = f'</v1/tasks?cursor={following}&limit={limit}{kept}>; rel="next"'
     return answer(
         {
-            "tasks": [views.task_document(view, space=space, is_priced=_is_priced(request)) for view in page],
+            "tasks": [
+                views.task_document(view, space=space, is_priced=_is_priced(request))
+                for view in page
+                if state in (None, view.state)
+            ],
             "next": following,
         },
         **headers,
@@ -172,6 +207,25 @@ async def get_result(
         raise ApiProblem(410, "cancelled", "the task was cancelled and has no report")
     space, is_priced = space_of(request), _is_priced(request)
     return answer(views.report_document(report, space, is_priced=is_priced, with_items=items))
+
+
+@router.get(
+    "/{task_id}/attempts",
+    summary="List the attempts of a task",
+    responses={200: {"model": AttemptPage, "description": "The attempts, oldest first."}, **problems(404)},
+)
+async def get_attempts(request: Request, task_id: TaskId) -> Response:
+    """Return every attempt at the calls of a task: where, how it ended, what it cost."""
+    gateway, (view, _) = gateway_of(request), await found_task(request, task_id)
+    query = ReadAttempts(gateway.run_id, view.key, limits.LARGEST_PAGE + 1)
+    found: tuple[AttemptView, ...] = await asked(gateway, query)
+    page, is_priced = found[: limits.LARGEST_PAGE], _is_priced(request)
+    return answer(
+        {
+            "attempts": [views.attempt_document(each, is_priced=is_priced) for each in page],
+            "has_more": len(found) > len(page),
+        }
+    )
 
 
 @router.get(

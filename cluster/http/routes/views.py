@@ -12,9 +12,10 @@ import orjson
 from msgspec.structs import asdict, replace
 
 from actors.core.limits.breaker import BreakerState
-from actors.core.messages.journal import GroupView, LoggedEvent, TaskView
+from actors.core.messages.journal import AttemptView, GroupView, LoggedEvent, TaskView
 from actors.core.messages.tasks import Report
 from actors.core.messages.values import Json, Priority
+from actors.core.metrics.history import EndpointHistory, GaugeHistory, History
 from actors.core.task.reports import report_line
 from cluster.assembly.topology import TopologyStatistics
 from cluster.http.guard.tenants import EVERYBODY, Space
@@ -93,6 +94,25 @@ def report_document(
             for item in report.items
         ]
     return document
+
+
+def attempt_document(attempt: AttemptView, *, is_priced: bool) -> dict[str, Json]:
+    """Return an attempt."""
+    return {
+        "call": attempt.call_key,
+        "number": attempt.number,
+        "endpoint": attempt.endpoint,
+        "began_at": moment(attempt.began_at),
+        "ended_at": moment(attempt.ended_at),
+        "outcome": attempt.outcome,
+        "message": attempt.message,
+        "billed": attempt.billed,
+        "in_doubt": attempt.in_doubt,
+        "hedge": attempt.is_hedge,
+        "repeats": attempt.repeats,
+        "tokens": attempt.usage.kinds(),
+        "cost_usd": attempt.usage.known_cost(is_priced=is_priced),
+    }
 
 
 def event_document(event: LoggedEvent, space: Space = EVERYBODY) -> dict[str, Json]:
@@ -207,6 +227,41 @@ def pipeline_document_of_tenant(
         "recent_failures": [],
         "journal": None,
     }
+
+
+def history_document(history: History, *, is_shared: bool) -> dict[str, Json]:
+    """Return the history of the endpoints.
+
+    `is_shared`: the caller is one of several, and sees what `pipeline_document_of_tenant` shows it now.
+    """
+    return {
+        "at": history.at,
+        "until": history.until,
+        "active_s": history.active_s,
+        "endpoints": [_endpoint_history(each, is_shared=is_shared) for each in history.endpoints],
+    }
+
+
+def _endpoint_history(series: EndpointHistory, *, is_shared: bool) -> dict[str, Json]:
+    document: dict[str, Json] = {
+        "name": series.name,
+        "limit": _gauge(series.limit),
+        "in_flight": _gauge(series.in_flight),
+        "refused": series.refused,
+        "cuts": series.cuts,
+    }
+    if not is_shared:
+        document |= {
+            "queued": _gauge(series.queued),
+            "answered": series.answered,
+            "failed": series.failed,
+            "in_doubt": series.in_doubt,
+        }
+    return document
+
+
+def _gauge(gauge: GaugeHistory) -> dict[str, Json]:
+    return {"least": gauge.least, "mean": [round(mean, 2) for mean in gauge.mean], "most": gauge.most}
 
 
 def reasons_not_ready(known: TopologyStatistics, pipelines: int, sources: int) -> list[str]:
