@@ -26,7 +26,7 @@ Records = Iterable[tuple[int, Json]]  # each with its line or row, counted from 
 
 def tasks_in(file: InputFile, reading: Reading) -> Iterator[Task]:
     """Return the tasks of `file`, from its beginning. Raises `TaskInputError` during iteration."""
-    return unique_tasks(file.place, reading, lambda: _records_in(file, reading))
+    return unique_tasks(file.place, reading, lambda: records_in(file, reading))
 
 
 def unique_tasks(place: str, reading: Reading, records: Callable[[], Records]) -> Iterator[Task]:
@@ -67,7 +67,8 @@ def columns_in(file: InputFile, reading: Reading) -> Sequence[str]:
     return delimited_columns(file, reading)
 
 
-def _records_in(file: InputFile, reading: Reading) -> Records:
+def records_in(file: InputFile, reading: Reading) -> Records:
+    """Yield the records of `file`, each with its line or row. Raises `TaskInputError` during iteration."""
     if file.format == "jsonl":
         return json_records(file, reading)
     if file.format == "parquet":

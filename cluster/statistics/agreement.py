@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
+
+_Label = TypeVar("_Label", bound=Hashable)
 
 
 def confusion(a: Iterable[Hashable], b: Iterable[Hashable]) -> Counter[tuple[Hashable, Hashable]]:
@@ -17,7 +20,7 @@ def cohen_kappa(a: Iterable[Hashable], b: Iterable[Hashable]) -> float:
     return kappa_of(confusion(a, b))
 
 
-def kappa_of(pairs: Mapping[tuple[Hashable, Hashable], int]) -> float:
+def kappa_of(pairs: Mapping[tuple[_Label, _Label], int]) -> float:
     """Return Cohen's kappa (*Educational and Psychological Measurement* 20, 1960) of counted pairs of labels.
 
     It is 1 for full agreement, and 0 for as much agreement as labels drawn independently with the same shares

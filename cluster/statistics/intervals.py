@@ -140,13 +140,14 @@ def paired_bootstrap(
     tail = int((1 - confidence) / 2 * (resamples + 1))
     below, above = float(t[max(tail - 1, 0)]), float(t[min(resamples - tail, resamples - 1)])
     observed = moments.mean / error
-    beyond = 1 + min(int((t >= observed).sum()), int((t <= observed).sum()))
+    beyond = min(int((t >= observed).sum()), int((t <= observed).sum()))
+    p = min(1.0, 2 * (beyond + 1) / (resamples + 1))
     return _with_student(
         moments,
         confidence,
         low=moments.mean - above * error,
         high=moments.mean - below * error,
-        p=min(1.0, 2 * beyond / (resamples + 1)),
+        p=p if beyond else min(p, _analytic(moments, confidence).p),  # resamples show no smaller one
     )
 
 

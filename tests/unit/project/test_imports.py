@@ -51,6 +51,7 @@ ORDER = (
     "cluster.assembly",
     "cluster.history",
     "cluster.page",
+    "cluster.compare",
     "cluster.ray",
     "cluster.estimate",
     "cluster.checks",

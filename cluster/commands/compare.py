@@ -1,0 +1,66 @@
+"""The command ``compare``: how two runs, or two tables of results, differ."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from cluster.commands.command_line import AsJson, StoreConfig, errors_shown, print_json
+from cluster.report.console import stderr_console, visible
+from cluster.report.exit_codes import INCOMPLETE
+
+app = typer.Typer()
+
+
+@app.command()
+def compare(
+    *,
+    a: Annotated[str, typer.Argument(help="A run, or a file: .csv, .tsv, .jsonl, .parquet.", metavar="A")],
+    b: Annotated[str, typer.Argument(help="The run or file that is compared with A.", metavar="B")],
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column that names a row in both. Default: as for map."),
+    ] = None,
+    truth: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE:COLUMN",
+            help="The right values, FILE:TRUTH=COLUMN if its name is another, or the file of a golden set. "
+            "May be given several times. Default: the golden sets of the runs.",
+        ),
+    ] = None,
+    fail_if: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-if", metavar="CONDITION", help="Exit with 3 if it holds, such as 'accuracy < -0.02'."
+        ),
+    ] = None,
+    config: StoreConfig = None,
+    json: AsJson = False,
+) -> None:
+    """Say whether B is better than A, how sure that is, and what differs. All differences are B minus A.
+
+    Example: headrace compare small.jsonl large.jsonl --key id --truth gold.csv:label
+    """
+    console = stderr_console()
+    with errors_shown(console):
+        from cluster.compare.choice import sides_of, truths_of  # noqa: PLC0415 - loads numpy
+        from cluster.compare.comparison import compare_sides  # noqa: PLC0415 - same
+        from cluster.compare.conditions import check_condition, holds  # noqa: PLC0415 - same
+        from cluster.compare.lines import comparison_lines  # noqa: PLC0415 - same
+
+        if fail_if is not None:
+            check_condition(fail_if)
+        with sides_of((a, b), config, os.environ, key) as sides:
+            truths, notes = truths_of(truth or (), sides, config, os.environ)
+            found = compare_sides(sides[0], sides[1], truths, notes=notes)
+        if json:
+            print_json(found.as_dict())
+        else:
+            for line in comparison_lines(found):
+                typer.echo(visible(line))
+        if fail_if is not None and holds(fail_if, found):
+            console.print(f"--fail-if {fail_if}: it holds", style="red", soft_wrap=True)
+            raise typer.Exit(INCOMPLETE)

@@ -1,0 +1,159 @@
+"""Judges which differences are real, and answers in one sentence whether B is better than A.
+
+Rule 1: a difference is detected if its p-value is below 5 % after Holm's correction over all tested columns,
+    and its interval excludes zero.
+Rule 2: a column that is equal in all pairs is not tested, and does not count in the correction: no result
+    of it could be significant (Tarone, *Biometrics* 46, 1990).
+Rule 3: only the truth says which direction is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from actors.core.messages.values import Json
+from cluster.compare.results import ColumnComparison, LabelShare, Verdict
+from cluster.report.console import number, plain
+from cluster.report.tables.value_types import json_text
+from cluster.statistics.intervals import Interval
+from cluster.statistics.significance import holm
+
+LEVEL = 0.05
+
+
+def judged(columns: Iterable[ColumnComparison]) -> list[ColumnComparison]:
+    """Return the columns with their corrected p-values and verdicts."""
+    given = list(columns)
+    tests = {
+        place: found
+        for place, column in enumerate(given)
+        if (found := column.tested) is not None and column.equal < column.pairs
+    }
+    corrected = dict(zip(tests, holm([p for _, p in tests.values()]), strict=True))
+    return [
+        replace(column, p=corrected[place], verdict=_verdict(column, tests[place][0], corrected[place]))
+        if place in corrected
+        else column
+        for place, column in enumerate(given)
+    ]
+
+
+def _verdict(column: ColumnComparison, difference: Interval, p: float) -> Verdict:
+    if p >= LEVEL or not difference.excludes_zero:
+        return Verdict.NONE
+    if column.accuracy is not None:
+        return Verdict.BETTER if difference.estimate > 0 else Verdict.WORSE
+    if column.errors is not None:
+        return Verdict.BETTER if difference.estimate < 0 else Verdict.WORSE
+    return Verdict.DIFFERENT
+
+
+# ---- the sentence ----------------------------------------------------------------------------------------
+
+
+def sentence_of(columns: Sequence[ColumnComparison]) -> str:
+    """Return whether B is better than A, and how sure that is."""
+    known = [column for column in columns if column.accuracy is not None or column.errors is not None]
+    if known:
+        return _with_truth(known)
+    if all(column.equal == column.pairs for column in columns):
+        return f"A and B are equal in all {number(max(column.pairs for column in columns), 'pair')}."
+    tested = [column for column in columns if column.p is not None]
+    real = [column for column in tested if column.verdict is Verdict.DIFFERENT]
+    if real:
+        text = "; ".join(_difference(column) for column in real[:3])
+        more = f"; and {number(len(real) - 3, 'further column')}" if len(real) > 3 else ""
+        return f"B and A are different by {text}{more}. Which is better, only a truth says (--truth)."
+    if tested:
+        least = min(tested, key=lambda column: column.p or 0.0)
+        return f"No difference detected between A and B: {_difference(least)}."
+    changed = max(columns, key=lambda column: 1 - column.agreement.estimate)
+    return (
+        f"B and A are different by texts: {shown_name(changed)} changed in {percent(changed.changed)} "
+        f"{_pairs(changed)}. Whether that is more than A's own changes, --noise shows."
+    )
+
+
+def _with_truth(columns: Sequence[ColumnComparison]) -> str:
+    """Return the sentence for columns whose right values are known."""
+    verdicts = {column.verdict for column in columns}
+    said = "; ".join(_known(column) for column in columns[:3])
+    if {Verdict.BETTER, Verdict.WORSE} <= verdicts:
+        return f"B is better than A in one column and worse in another: {said}."
+    for verdict in (Verdict.BETTER, Verdict.WORSE):
+        if verdict in verdicts:
+            return f"B is {verdict} than A: {said}."
+    return f"No difference detected between A and B: {said}."
+
+
+def _known(column: ColumnComparison) -> str:
+    name, tail = shown_name(column), p_text(column.p)
+    if (found := column.accuracy) is not None:
+        return (
+            f"{name} is right in {found.b.estimate:.1%} of {found.n:,} instead of {found.a.estimate:.1%}, "
+            f"{points(found.difference)} ({found.only_b:,} only B right, {found.only_a:,} only A; {tail})"
+        )
+    errors = column.errors
+    assert errors is not None  # noqa: S101 - the caller's condition
+    return (
+        f"{name} is {figure(errors.b)} from the truth instead of {figure(errors.a)}, "
+        f"{signed(errors.difference)} ({errors.n:,} rows; {tail})"
+    )
+
+
+def _difference(column: ColumnComparison) -> str:
+    name, tail = shown_name(column), f"{_pairs(column)}, {p_text(column.p)}"
+    if (numbers := column.numbers) is not None:
+        return f"{name} {signed(numbers.difference)} {tail}"
+    share = min(column.shares, key=lambda share: share.p)
+    return f"{name} = {label_text(share)} {points(share.difference)} {tail}"
+
+
+def _pairs(column: ColumnComparison) -> str:
+    return f"of {number(column.pairs, 'pair')}"
+
+
+def shown_name(column: ColumnComparison) -> str:
+    """Return the name of a column for a line."""
+    return plain(column.name, 60)
+
+
+def label_text(share: LabelShare) -> str:
+    """Return a label for a line."""
+    return plain(value_text(share.label), 40)
+
+
+def value_text(value: Json) -> str:
+    """Return a value for people: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json_text(value)
+
+
+def points(interval: Interval) -> str:
+    """Return a difference of shares in percentage points."""
+    low, estimate, high = (f"{100 * each:+.1f}" for each in (interval.low, interval.estimate, interval.high))
+    return f"{estimate} points ({low} to {high})"
+
+
+def signed(interval: Interval) -> str:
+    """Return a difference of numbers."""
+    low, estimate, high = (f"{each:+.3g}" for each in (interval.low, interval.estimate, interval.high))
+    return f"{estimate} ({low} to {high})"
+
+
+def percent(interval: Interval) -> str:
+    """Return a share."""
+    return f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+
+
+def figure(value: float) -> str:
+    """Return a number with four significant digits."""
+    return f"{value:.4g}"
+
+
+def p_text(p: float | None) -> str:
+    """Return a p-value."""
+    if p is None:
+        return ""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
