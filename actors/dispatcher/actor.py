@@ -45,7 +45,7 @@ from actors.core.messages.attempts import (
     TakeOver,
     WatchStreams,
 )
-from actors.core.messages.calls import Call, Drain, SaveHistory
+from actors.core.messages.calls import Call, Completion, Drain, SaveHistory
 from actors.core.messages.journal import ReadSpent, Spent
 from actors.core.messages.protocols import FromClient, FromJournal, ToClient, ToJournal
 from actors.core.messages.tasks import Cancel
@@ -64,6 +64,7 @@ from actors.core.metrics.measures import (
 from actors.dispatcher.history_keeper import HistoryKeeper
 from actors.dispatcher.journal_query import ask_journal
 from actors.runtime.defects import end_loudly
+from actors.runtime.telemetry.tracer import Tracer
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, OnRestart
@@ -92,8 +93,11 @@ class Dispatcher:
         clock: Callable[[], float] = time.monotonic,
         *,
         date: Callable[[], float] = time.time,
+        tracer: Tracer | None = None,
     ) -> None:
         self._clock = clock
+        self._tracer = tracer
+        self._traces = None if tracer is None else tracer.call_traces()
         rng = random.Random()
         self._state = DispatchState(settings, now=clock(), rng=rng, first_id=rng.getrandbits(48))
         self._history = HistoryKeeper(self._state, journal, run_id, clock, date)
@@ -173,6 +177,8 @@ class Dispatcher:
                 asked = self._asked.setdefault(key, [])
                 asked.append(reply)
                 if len(asked) == 1:  # a second offer, processed after the end of the call, would run it again
+                    if self._traces is not None:
+                        self._traces.offered(item)
                     self._happened(CallOffered(item))
             case Cancel(task, run_id):
                 self._happened(TaskCancelled(task, run_id))
@@ -262,9 +268,10 @@ class Dispatcher:
             case Tell(client, message, urgent):
                 self._clients[client].post(message, urgent=urgent).add_done_callback(_ignore_loss)
             case Complete(completion):
-                for reply in self._asked.pop(completion.key):
-                    reply(completion)
+                self._complete(completion)
             case Refuse(key, retry_after_s):
+                if self._traces is not None:
+                    self._traces.forget(key)
                 for reply in self._asked.pop(key):
                     reply(OverloadedError("the dispatcher's queue", retry_after_s))
             case Drained():
@@ -272,18 +279,28 @@ class Dispatcher:
                 for reply in draining:
                     reply(Done())
 
+    def _complete(self, completion: Completion) -> None:
+        if self._tracer is not None and self._traces is not None:
+            self._tracer.emit(self._traces.completed(completion))
+        for reply in self._asked.pop(completion.key):
+            reply(completion)
+
     def _send(self, client: str, attempt: Attempt) -> None:
         try:
             answer = self._clients[client].post(attempt)
         except OverloadedError:  # the prompts fill the courier: use another client, or wait
             self._happened(Lost(attempt.id, may_have_run=False))
         else:
+            if self._traces is not None:
+                self._traces.sent(attempt.id, attempt.call_key, attempt.endpoint)
             answer.add_done_callback(partial(self._on_answer, attempt.id))
 
     def _on_answer(self, attempt: int, answer: asyncio.Future[AttemptEnded]) -> None:
         error = answer.exception()
         if error is None:
             self._linger.on_ended(answer.result())
+            if self._traces is not None:
+                self._traces.ended(answer.result())
             self._happened(AttemptDone(answer.result()))
         elif isinstance(error, PeerLostError):
             self._happened(Lost(attempt, error.may_have_run))

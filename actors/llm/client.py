@@ -38,6 +38,7 @@ from actors.llm.progress_watch import ProgressWatch
 from actors.llm.requests.attachments import DEFAULT_ATTACHMENTS, AttachmentReader, AttachmentSettings
 from actors.llm.translate import from_defect
 from actors.runtime.log_guard import guard_logs
+from actors.runtime.telemetry.tracer import Tracer
 from actors.transport.address import Address
 from actors.transport.inbox import Inbox, Reply
 from actors.transport.linger import AdaptiveLinger
@@ -79,8 +80,10 @@ class LLMClient:
         *,
         censor: Censor = NO_SECRETS,
         attachments: AttachmentSettings = DEFAULT_ATTACHMENTS,
+        tracer: Tracer | None = None,
     ) -> None:
         guard_logs(censor)
+        self._tracer = tracer
         by_name = {form.name: form for form in forms}
         endpoints = tuple(endpoints)
         self._attachments = AttachmentReader(attachments)
@@ -208,6 +211,8 @@ class LLMClient:
         self._ended += 1
         self._linger.on_ended(outcome)
         self._progress.forget(outcome.id)
+        if self._tracer is not None:
+            self._tracer.attempt_ended(attempt, outcome)
         if outcome.reused:
             self._report(outcome, urgent=False)  # the journal has the answer
             return

@@ -43,6 +43,7 @@ from actors.pipeline.task_recorder import TaskRecorder
 from actors.pipeline.task_rules import TaskJob, TaskRules
 from actors.pipeline.task_run import TaskRunner
 from actors.runtime.futures import retrieve
+from actors.runtime.telemetry.tracer import Tracer
 from actors.transport.address import Address
 from actors.transport.courier import Courier
 from actors.transport.courier_settings import CourierSettings, CourierStatistics, OnRestart
@@ -129,8 +130,10 @@ class Pipeline:
         *,
         journal: Address[ToJournal, FromJournal] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        tracer: Tracer | None = None,
     ) -> None:
         self._name = name
+        self._tracer = tracer
         self._settings = settings
         self._clock = clock
         self._recorder = TaskRecorder(journal)
@@ -322,10 +325,14 @@ class Pipeline:
         report = accepted.report
         if report is None:
             job = TaskJob(submit, accepted, self._deadline(submit, accepted, entry.deadline))
+            if self._tracer is not None:
+                job.trace = self._tracer.task_trace(submit.run_id, job.key)
             result = await self._run(entry, job, is_recovered=is_recovered)
             report = await self._finish(job, replace(result, elapsed_s=self._clock() - entry.since))
             self._states[report.state] += 1
             self._drained.add(self._clock())
+            if self._tracer is not None and job.trace is not None:
+                self._tracer.task_ended(job.trace, report)
         self._forget(entry)
         for reply in entry.for_report:
             reply(report)

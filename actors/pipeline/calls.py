@@ -112,6 +112,8 @@ class CallSender:
     async def send(self, job: TaskJob, call: Call) -> asyncio.Future[Completion]:
         """Send a call to the dispatcher, or return the answer that the journal already has."""
         answer = job.known.answers.get(call.key)
+        if job.trace is not None:
+            job.trace.asked(call.form)
         if answer is None:
             return await self._dispatcher.send(call, within_s=self.patience_s(job))
         known: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
@@ -138,6 +140,8 @@ class CallSender:
                 completion = Completion(call.key, None, error.failure(), Usage(), CallCounts(planned=1))
             if completion.error is not None and completion.error.kind is FailureKind.UNSTORED:
                 raise StoreUnavailableError(completion.error.message)  # leaves the task unfinished
+            if job.trace is not None:
+                job.trace.answered(call.form, failed=completion.error is not None)
             job.add(completion)
             return completion
 

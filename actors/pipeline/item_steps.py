@@ -132,6 +132,8 @@ class ItemSteps:
     async def _computed(self, job: TaskJob, task: Task, run: _ItemRun, computing: _Computing) -> None:
         """Wait for the fields of a computed step, and ask the next one."""
         fields = await self._batches.result(job, computing.fields)
+        if job.trace is not None:
+            job.trace.answered(computing.step.name, failed=isinstance(fields, Failure))
         if isinstance(fields, Failure):
             run.end(ItemState.FAILED, fields, computing.step.name)
             return
@@ -148,6 +150,8 @@ class ItemSteps:
                 continue
             if step.computation is not None:
                 values = step.question.item_values(task, run.item, run.values)
+                if job.trace is not None:
+                    job.trace.asked(step.name)
                 run.asked = _Computing(step, self._batches.submit(ComputeJob(step.computation, values)))
                 return
             try:

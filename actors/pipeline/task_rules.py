@@ -14,6 +14,7 @@ from actors.core.messages.values import CallCounts, Json, Usage
 from actors.core.task.attachments import AttachmentRules
 from actors.core.task.dimensions import DimensionSettings
 from actors.core.task_names import given_name
+from actors.core.tracing.task_trace import TaskTrace
 from actors.pipeline.steps import Computation
 
 EVALUATE, SYNTHESIZE = "evaluate", "synthesize"  # the forms of a single unnamed step and of findings
@@ -82,13 +83,17 @@ class TaskRules(Struct, frozen=True):
 
 
 class TaskJob(Struct):
-    """A running task, with the totals of its calls. `deadline` is a time on the clock of this process."""
+    """A running task, with the totals of its calls. `deadline` is a time on the clock of this process.
+
+    `trace` follows it if its trace is exported.
+    """
 
     submit: Submit
     known: Accepted
     deadline: float
     counts: CallCounts = field(default_factory=CallCounts)
     usage: Usage = field(default_factory=Usage)
+    trace: TaskTrace | None = None
 
     @property
     def key(self) -> str:

@@ -15,12 +15,17 @@ _EXTRAS = {
     "sqlalchemy": "sql",
     "azure.identity": "entra",
     "google.auth": "vertex",
+    "opentelemetry.exporter.otlp.proto.http": "telemetry",
 }
 
 
 def missing(package: str, user: str) -> str | None:
     """Return what to install if `package`, which `user` requires, is not installed; otherwise None."""
-    return None if find_spec(package) else advice(package, user)
+    try:
+        found = find_spec(package)
+    except ModuleNotFoundError:  # of a package that it lies in
+        found = None
+    return None if found else advice(package, user)
 
 
 def advice(package: str, user: str) -> str:

@@ -54,10 +54,10 @@ def answer_forms(config: HeadraceConfig) -> tuple[AnswerForm, ...]:
     """Return the forms against which clients check answers."""
     fields = {name: _FIELD.validate_python(spec) for name, spec in SYNTHESIS_FIELDS.items()}
     steps = [
-        step.form(_form_name(config, step))
+        step.form(form_name(config, step))
         if isinstance(step, PlainStep)
         else AnswerForm(
-            _form_name(config, step),
+            form_name(config, step),
             step.output,
             step.max_tokens,
             step.system,
@@ -94,7 +94,7 @@ def dispatch_settings(config: HeadraceConfig) -> DispatchSettings:
         endpoints=tuple(_endpoint_rules(endpoint) for endpoint in config.llm.endpoints),
         retry=config.llm.retry.settings(),
         reasks=config.asked_steps[0].reask,  # of findings
-        form_reasks={_form_name(config, step): step.reask for step in config.asked_steps},
+        form_reasks={form_name(config, step): step.reask for step in config.asked_steps},
         budget_usd=config.limits.budget_usd,
         budget_tokens=config.limits.budget_tokens,
         hedge=None if config.llm.hedge is None else config.llm.hedge.settings(),
@@ -165,7 +165,7 @@ def _step_rules(config: HeadraceConfig, step: AnyStep) -> StepRules:
     ranked = step if isinstance(step, RerankStep) else None
     return StepRules(
         name=step.name,
-        form=_form_name(config, step),
+        form=form_name(config, step),
         prompt=step.prompt,
         max_tokens=step.max_tokens,
         model=_models(config, names),
@@ -193,7 +193,8 @@ def _writers(config: HeadraceConfig) -> tuple[str, ...]:
     return tuple(one.name for one in config.llm.endpoints if one.name not in taken) if taken else ()
 
 
-def _form_name(config: HeadraceConfig, step: AskedStep) -> str:
+def form_name(config: HeadraceConfig, step: AskedStep) -> str:
+    """Return the name of the form of a step's answers, which is also that of its calls."""
     return EVALUATE if len(config.steps) == 1 and step.name == UNNAMED_STEP else f"{EVALUATE}:{step.name}"
 
 

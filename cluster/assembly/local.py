@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Iterable
 
@@ -23,6 +24,7 @@ from cluster.assembly.actor_settings import (
     journal_settings,
     pipeline_settings,
 )
+from cluster.assembly.telemetry import open_tracer, trace_settings
 from cluster.assembly.topology import (
     Actor,
     TopologyStatistics,
@@ -35,6 +37,7 @@ from cluster.assembly.topology import (
 from cluster.config.model import HeadraceConfig
 
 _CLOSE_WITHIN_S = 1.0
+_INSTANCE = "local"
 _JOURNAL, _DISPATCHER, _CLIENT, _PIPELINE = "journal", "dispatcher", "llm-client:0", "pipeline:0"
 
 
@@ -48,15 +51,22 @@ class LocalTopology:
         self.inboxes: dict[str, Inbox] = {}
         journal_at: Address[ToJournal, FromJournal] = LocalAddress(_JOURNAL, self.inboxes)
         censor, llm = config.censor(), config.llm
+        # One for all actors of the process. Only a resumed run needs other ids than before.
+        self.tracer = tracer = open_tracer(trace_settings(config, secrets.token_hex(4)), _INSTANCE)
         self._journal = Journal(journal_settings(config))
         self._sources = {one.name: GuardedSource(one, censor=censor) for one in config.sources}
         self._client = LLMClient(
             *(_CLIENT, llm.endpoints, answer_forms(config), llm.timeout_s, journal_at),
             censor=censor,
             attachments=llm.attachments,
+            tracer=tracer,
         )
         self._dispatcher = Dispatcher(
-            dispatch_settings(config), [LocalAddress(_CLIENT, self.inboxes)], journal_at, run_id
+            dispatch_settings(config),
+            [LocalAddress(_CLIENT, self.inboxes)],
+            journal_at,
+            run_id,
+            tracer=tracer,
         )
         self._steps = ThreadSteps(config.dimension_settings())
         self._pipeline = Pipeline(
@@ -66,6 +76,7 @@ class LocalTopology:
             {name: LocalAddress(source_name(name), self.inboxes) for name in self._sources},
             self._steps,
             journal=journal_at,
+            tracer=tracer,
         )
         # The actors send nothing before the event loop runs, so each finds all others.
         self.inboxes |= {
@@ -97,6 +108,8 @@ class LocalTopology:
         await _within_a_second([actor.close() for actor in others])
         self._steps.close()
         await _within_a_second([self._journal.close()])
+        if self.tracer is not None:
+            await self.tracer.close()
 
     def couriers(self, *, window: int) -> tuple[Courier[ToPipeline, FromPipeline], ...]:
         """Return a courier to the pipeline, with at most `window` tasks outstanding."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors.core.errors import Blame, HeadraceError
 from actors.core.messages.protocols import FromJournal, FromPipeline, ToJournal, ToPipeline
 from actors.runtime.futures import retrieve
+from actors.runtime.telemetry.tracer import Tracer
 from actors.transport.courier import Courier
 from actors.transport.discovery import RayAddress
 from cluster.assembly.actor_settings import (
@@ -34,6 +36,7 @@ from cluster.assembly.ray_actors import (
     SourceActor,
 )
 from cluster.assembly.ray_steps import warm_up
+from cluster.assembly.telemetry import open_tracer, trace_settings
 from cluster.assembly.topology import (
     TopologyStatistics,
     client_names,
@@ -73,6 +76,7 @@ class RayTopology:
     clients: dict[str, ActorHandle[Any]]
     dispatcher: ActorHandle[Any]
     pipelines: dict[str, ActorHandle[Any]]
+    tracer: Tracer | None = None
 
     async def ready(self) -> None:
         """Return when every actor answers. Raises `NotReadyError` if one cannot start, or is late."""
@@ -111,7 +115,12 @@ class RayTopology:
         await _closed(self.clients.values())
 
     async def close(self) -> None:
-        """Close the connections of the actors, and the store. Takes at most a second."""
+        """Close the connections of the actors, and the store. Takes at most a second, with traces three."""
+        if self.tracer is not None:  # their last spans would be lost with their processes
+            await asyncio.gather(
+                _ended([actor.flush.remote() for actor in (self.dispatcher, *self.pipelines.values())]),
+                self.tracer.close(),
+            )
         await _closed([*self.sources.values(), *self.clients.values(), self.journal])
 
     def couriers(self, *, window: int) -> tuple[Courier[ToPipeline, FromPipeline], ...]:
@@ -188,6 +197,8 @@ def build(
     on_each_node = options(maker.nodes)  # each host adds its ports and cores
     journal_at: RayAddress[ToJournal, FromJournal] = RayAddress("journal", namespace)
     journal = maker.journal(config)
+    # Replicas of a service build the same actors, each with what the first of them gave.
+    traces = trace_settings(config, "" if shared else secrets.token_hex(4))
     named = {"censor": config.censor()}
     sources = {
         one.name: actor(
@@ -205,7 +216,7 @@ def build(
             LLMClientActor,
             name,
             *(name, llm.endpoints, forms, llm.timeout_s, journal_at),
-            named={**named, "attachments": llm.attachments},
+            named={**named, "attachments": llm.attachments, "traces": traces},
             **on_each_node,
         )
         for name in client_names(config)
@@ -217,6 +228,7 @@ def build(
         tuple(RayAddress(name, namespace) for name in clients),
         journal_at,
         run_id,
+        named={"traces": traces},
         **options(maker.nodes, place.dispatcher),
     )
     settings = partial(
@@ -233,19 +245,23 @@ def build(
             *(name, settings(index=index)),
             RayAddress("dispatcher", namespace),
             {source: RayAddress(source_name(source), namespace) for source in sources},
-            named={"journal": journal_at, "parallel": _cores()},
+            named={"journal": journal_at, "parallel": _cores(), "traces": traces},
             **on_each_node,
         )
         for index, name in enumerate(pipeline_names(config))
     }
     warm_up()
-    return RayTopology(namespace, journal, sources, clients, dispatcher, pipelines)
+    tracer = None if shared else open_tracer(traces, "driver")
+    return RayTopology(namespace, journal, sources, clients, dispatcher, pipelines, tracer)
 
 
 async def _closed(actors: Iterable[ActorHandle[Any]]) -> None:
-    closing: list[asyncio.Future[Any]] = [
-        asyncio.ensure_future(_awaited(actor.close.remote())) for actor in actors
-    ]
+    await _ended([actor.close.remote() for actor in actors])
+
+
+async def _ended(calls: Sequence[Awaitable[Any]]) -> None:
+    """Wait a second for the ends of these calls."""
+    closing: list[asyncio.Future[Any]] = [asyncio.ensure_future(_awaited(call)) for call in calls]
     _retrieve_all(closing)
     await asyncio.wait(closing, timeout=_CLOSE_WITHIN_S)
 

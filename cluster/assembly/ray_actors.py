@@ -6,7 +6,7 @@ tuned garbage collector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 import ray
@@ -21,10 +21,13 @@ from actors.pipeline.actor import Pipeline, PipelineSettings
 from actors.pipeline.actor import readings as pipeline_readings
 from actors.runtime.ray_metrics import MetricsFeed
 from actors.runtime.startup import give_way, settle_in
+from actors.runtime.telemetry.settings import TraceSettings
+from actors.runtime.telemetry.tracer import Tracer, span_readings
 from actors.sources.actor import GuardedSource
 from actors.sources.actor import readings as source_readings
 from actors.transport.discovery import Reachable
 from cluster.assembly.ray_steps import RaySteps
+from cluster.assembly.telemetry import open_tracer
 from cluster.assembly.topology import Actor
 
 ActorT = TypeVar("ActorT", bound=Actor)
@@ -39,11 +42,19 @@ class RayShell(Reachable, Generic[ActorT]):
         readings: Callable[[Any], Iterable[MeasureReading]] | None = None,
         *,
         gives_way: bool = True,
+        tracer: Tracer | None = None,
     ) -> None:
         super().__init__(actor.inbox)
         self._actor = actor
-        if readings is not None:
-            self._metrics = MetricsFeed(lambda: readings(actor.statistics()))
+        self._tracer = tracer
+
+        def read() -> Iterator[MeasureReading]:
+            if readings is not None:
+                yield from readings(actor.statistics())
+            if tracer is not None:
+                yield from span_readings(tracer.statistics())
+
+        self._metrics = MetricsFeed(read)
         settle_in()
         if gives_way:
             give_way()
@@ -55,6 +66,12 @@ class RayShell(Reachable, Generic[ActorT]):
     async def close(self) -> None:
         """Close the connections and files of the actor, and cancel its tasks."""
         await self._actor.close()
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Export the last spans. Later ones are dropped."""
+        if self._tracer is not None:
+            await self._tracer.close()
 
     def __repr__(self) -> str:
         # Ray's dashboard and logs read this once, when the actor starts; counts would be out of date.
@@ -81,16 +98,18 @@ class SourceActor(RayShell[GuardedSource]):
 class LLMClientActor(RayShell[LLMClient]):
     """One client of the endpoints."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(LLMClient(*arguments, **named))
+    def __init__(self, name: str, *arguments: Any, traces: TraceSettings | None, **named: Any) -> None:
+        tracer = open_tracer(traces, name)
+        super().__init__(LLMClient(name, *arguments, **named, tracer=tracer), tracer=tracer)
 
 
 @ray.remote
 class DispatcherActor(RayShell[Dispatcher]):
     """The dispatcher."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(Dispatcher(*arguments, **named), dispatcher_readings)
+    def __init__(self, *arguments: Any, traces: TraceSettings | None) -> None:
+        tracer = open_tracer(traces, "dispatcher")
+        super().__init__(Dispatcher(*arguments, tracer=tracer), dispatcher_readings, tracer=tracer)
 
 
 @ray.remote
@@ -106,8 +125,12 @@ class PipelineActor(RayShell[Pipeline]):
         *,
         parallel: int,
         journal: Any = None,
+        traces: TraceSettings | None,
     ) -> None:
         steps = RaySteps(settings.rules.dimensions, parallel)
+        tracer = open_tracer(traces, name)
         super().__init__(
-            Pipeline(name, settings, dispatcher, sources, steps, journal=journal), pipeline_readings
+            Pipeline(name, settings, dispatcher, sources, steps, journal=journal, tracer=tracer),
+            pipeline_readings,
+            tracer=tracer,
         )

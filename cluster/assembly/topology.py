@@ -21,6 +21,7 @@ from actors.core.messages.protocols import (
 )
 from actors.journal.actor import JournalActorStatistics
 from actors.pipeline.actor import PipelineStatistics
+from actors.runtime.telemetry.tracer import Tracer
 from actors.sources.actor import SourceStatistics
 from actors.transport.address import Address
 from actors.transport.courier import Courier
@@ -56,7 +57,11 @@ class TopologyStatistics:
 
 
 class Topology(Protocol):
-    """The actors of one application."""
+    """The actors of one application. `tracer` exports the span of the run, None without traces."""
+
+    @property
+    def tracer(self) -> Tracer | None:
+        """Return the tracer of this process."""
 
     async def ready(self) -> None:
         """Return when every actor answers."""

@@ -25,6 +25,7 @@ from actors.core.censor import Censor
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import DimensionSettings
 from actors.runtime.plugins import PluginGroup
+from actors.runtime.telemetry.settings import TelemetrySection
 from actors.sources.base import SourceSettings
 from actors.sources.files.source import FilesSettings
 from actors.sources.http import HttpSettings
@@ -195,6 +196,10 @@ class HeadraceConfig(Section):
         ClusterSettings()
     )
     http: Annotated[HttpApiSettings, Field(description="how the HTTP API is served")] = HttpApiSettings()
+
+    telemetry: Annotated[TelemetrySection, Field(description="what is reported to other systems")] = (
+        TelemetrySection()
+    )
 
     _written: Mapping[KeyPath, str] = PrivateAttr(default_factory=dict)
     _secrets: tuple[tuple[str, str], ...] = PrivateAttr(default=())

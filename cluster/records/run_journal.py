@@ -50,7 +50,7 @@ CLOSE_WITHIN_S = 5.0  # a user who pressed Ctrl-C waits for this
 _END_WITHIN_S = 60.0  # a store may be slow at the end of a run, and the results wait for it
 _FIGURES_WITHIN_S = 5.0  # a user who pressed Ctrl-C waits for this, unless he presses it again
 # Sections that do not affect the results of a run: a resumed run may have others.
-_INCIDENTAL = frozenset({"output", "cluster", "store", "http"})
+_INCIDENTAL = frozenset({"output", "cluster", "store", "http", "telemetry"})
 
 
 @dataclass(frozen=True, slots=True)

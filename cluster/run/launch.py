@@ -7,6 +7,7 @@ import datetime as dt
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import uvloop
 
 from actors.core.errors import StoppedError
-from actors.core.messages.tasks import Task
+from actors.core.messages.tasks import Task, TaskState
 from actors.core.run_id import check_directory_name, check_run_id
 from cluster.config.model import HeadraceConfig
 from cluster.ray.job_paths import loses_its_state
@@ -23,7 +24,7 @@ from cluster.records.records import refuse_changed_run
 from cluster.records.run_journal import Repetition, RunOrigin
 from cluster.report.console import number
 from cluster.report.results import ResultWriter
-from cluster.report.summary import RunSummary
+from cluster.report.summary import RunState, RunSummary
 from cluster.report.tables.columns import InputColumns
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
@@ -32,6 +33,7 @@ from cluster.run.task_input import check_columns, place_of, reader_of, take
 
 if TYPE_CHECKING:
     # These load aiohttp, which `check` and `schema` do not need.
+    from actors.runtime.telemetry.tracer import Tracer
     from cluster.run.batch import BatchEnded
     from cluster.run.engine import Build
 
@@ -155,7 +157,7 @@ async def _stream(
         raise StoppedError("interrupted before the run began")
     for line in unsent_files(config):
         host.say(line)
-    topology = build(config, run.run_id)
+    topology, began = build(config, run.run_id), time.time()
     steps = {step.name: step.endpoints for step in config.asked_steps}
     try:
         await unless_stopped(topology.ready(), stop, "the actors started")
@@ -180,10 +182,20 @@ async def _stream(
                     ended = await batch.run(run.tasks(), progress, stop)
             finally:
                 run.can_go_on = batch.can_go_on
+            if topology.tracer is not None:
+                _trace(topology.tracer, ended.summary, began)
             run.read(writer, ended.summary)  # what it prints comes after the display of the progress
             return ended
     finally:
         await topology.close()
+
+
+def _trace(tracer: Tracer, summary: RunSummary, began: float) -> None:
+    """Export the span of the run, to which the traces of its tasks are linked."""
+    counts = {f"headrace.tasks.{state}": getattr(summary.tasks, state) for state in TaskState}
+    about = {**counts, "headrace.state": summary.state.value, "headrace.cost_usd": summary.usage.cost_usd}
+    is_whole = summary.state in (RunState.SUCCEEDED, RunState.PARTIAL)
+    tracer.run_ended(summary.run_id, began, about, None if is_whole else summary.state.value)
 
 
 def new_run_id(name: str) -> str:

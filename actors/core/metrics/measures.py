@@ -83,6 +83,7 @@ TASKS = _counter("headrace_tasks_total", "tasks that ended", "outcome")
 ACTIVE_TASKS = _gauge("headrace_active_tasks", "tasks in progress")
 FETCHES = _counter("headrace_fetches_total", "fetches from a source that ended", "source", "outcome")
 COMMIT_SECONDS = HistogramMeasure.named("headrace_commit_seconds", "duration of a commit of the journal")
+SPANS = _counter("headrace_spans_total", "spans of traces, by what the exporter did with them", "outcome")
 BACKPRESSURE = _counter("headrace_backpressure_total", "requests that a full queue rejected", "where")
 
 

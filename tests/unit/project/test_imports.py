@@ -31,6 +31,7 @@ ORDER = (
     "actors.core.dispatch",
     "actors.core.journal",
     "actors.core.task",
+    "actors.core.tracing",
     "actors.runtime",
     "actors.transport",
     "actors.http1",

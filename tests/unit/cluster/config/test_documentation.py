@@ -23,7 +23,7 @@ OWN = {
     for module in (config, config_llm, config_output, config_steps, config_tasks)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
-} | {"EndpointSettings"}
+} | {"EndpointSettings", "TelemetrySection", "TraceSection"}
 SOURCES = ("SimulatedSettings", "FilesSettings", "HttpSettings", "SqlSettings", "PythonSettings")
 # The sections of the page, and the models whose keys their tables have.
 PLACES: dict[str, tuple[str, ...]] = {
@@ -60,6 +60,8 @@ PLACES: dict[str, tuple[str, ...]] = {
     "cluster": ("ClusterSettings",),
     "cluster.place": ("PlaceSettings", "NodeChoice"),
     "http": ("HttpApiSettings",),
+    "telemetry": ("TelemetrySection",),
+    "telemetry.traces": ("TraceSection",),
 }
 
 

@@ -1,0 +1,1 @@
+"""Telemetry of a process: its traces, and the format of its log."""

@@ -1,0 +1,153 @@
+"""Traces of runs, as an OTLP receiver gets them."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from aiohttp import web
+
+from tests.e2e.support.otlp_receiver import otlp_receiver
+from tests.e2e.support.scripted_server import completion
+
+CANARY = "sk-canary-of-the-receiver-55c1"
+PROMPT = "Rate the word telescope"
+ANSWER = '{"score": 0.25}'
+FAILED = 2  # OpenTelemetry's status code of an error
+CLIENT = 3  # OpenTelemetry's kind of a span about a request
+CLOSE_S = 1.0  # the journal's times include its commits
+
+
+@pytest.fixture
+async def receiver():
+    async with otlp_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def config(driver, server, receiver):
+    """Two endpoints, whose first two answers are errors."""
+    answers = itertools.count(1)
+
+    async def behave(request: web.Request) -> web.Response:
+        if request.method == "GET":
+            return web.json_response({"object": "list", "data": []})
+        if next(answers) <= 2:
+            return web.json_response({"error": {"message": "out of order"}}, status=500)
+        return web.Response(body=completion(ANSWER, (40, 7)), content_type="application/json")
+
+    server.behaviour = behave
+
+    def written(**traces):
+        origin = server.url.removesuffix("/v1")
+        price = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
+        return driver.config(
+            tasks={"kind": "inline", "tasks": ["telescope"]},
+            sources=[],
+            dimensions=[],
+            evaluate={"prompt": "Rate the word {key}", "output": {"score": "0..1"}},
+            llm={
+                "clients": 1,
+                "endpoints": [
+                    {"name": name, "base_url": f"{origin}/{name}", "model": f"{name}-1", "price": price}
+                    for name in ("left", "right")
+                ],
+            },
+            telemetry={
+                "traces": {
+                    "endpoint": receiver.url,
+                    "sample": 1.0,
+                    "headers": {"X-Key": "${RECEIVER_KEY}"},
+                    **traces,
+                }
+            },
+        )
+
+    return written
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("engine", ["local", "ray"])
+async def test_the_trace_of_a_call_with_two_retries_and_a_failover_is_what_why_shows(
+    driver, receiver, config, engine
+):
+    path = config()
+    ended = await driver(
+        "run", str(path), "--run-id=traced", "--json", f"--engine={engine}", env={"RECEIVER_KEY": CANARY}
+    )
+    assert ended.code == 0, ended.stderr
+    why = (await driver("why", "traced", "telescope", "--json")).summary()
+    (run,), (task,), (step,) = receiver.named("run "), receiver.named("task"), receiver.named("step ")
+    (call,), attempts = receiver.named("chat "), receiver.named("attempt ")
+
+    shown = why["attempts"]
+    assert [one["number"] for one in shown] == [1, 2, 3]
+    assert {one["endpoint"] for one in shown[:2]} == {"left", "right"}  # it failed over
+    assert [_as_in_why(span) for span in attempts] == [
+        (
+            one["number"],
+            one["call"],
+            one["endpoint"],
+            one["outcome"],
+            one["tokens"]["input"],
+            one["tokens"]["output"],
+        )
+        for one in shown
+    ]
+    for span, one in zip(attempts, shown, strict=True):
+        assert span.began == pytest.approx(one["began_at"], abs=CLOSE_S)
+        assert span.ended - span.began == pytest.approx(one["took_s"], abs=CLOSE_S)
+        assert (span.parent, span.kind, span.trace) == (call.id, CLIENT, task.trace)
+        assert span.status == (0 if one["outcome"] == "answered" else FAILED)
+        assert span.attributes["gen_ai.request.model"] == f"{one['endpoint']}-1"
+        assert span.attributes["server.address"] == "127.0.0.1"
+        assert call.began <= span.began < span.ended <= call.ended
+    assert attempts[0].attributes["error.type"] == shown[0]["outcome"]
+
+    about = call.attributes
+    assert (call.parent, step.parent, task.parent, run.parent) == (step.id, task.id, b"", b"")
+    assert task.links == ((run.trace, run.id),)
+    assert run.trace != task.trace == call.trace == step.trace
+    assert about["headrace.attempts"] == 3
+    assert (about["gen_ai.operation.name"], about["gen_ai.provider.name"]) == ("chat", "openai")
+    assert about["gen_ai.request.model"] == f"{shown[2]['endpoint']}-1"
+    assert (about["gen_ai.usage.input_tokens"], about["gen_ai.usage.output_tokens"]) == (40, 7)
+    assert task.attributes["headrace.cost_usd"] == pytest.approx(why["report"]["cost_usd"])
+    assert {span.resource["service.name"] for span in receiver.spans} == {"headrace"}
+
+    assert {headers["x-key"] for headers in receiver.headers} == {CANARY}
+    sent = b"".join(receiver.bodies)
+    assert PROMPT.encode() not in sent
+    assert b"out of order" not in sent
+    assert b"0.25" not in sent
+
+
+def _as_in_why(span):
+    about = span.attributes
+    tokens = (about.get(f"headrace.tokens.{kind}", 0) for kind in ("input", "output"))
+    outcome = about["headrace.outcome"]
+    return (
+        about["headrace.attempt.number"],
+        about["headrace.call"],
+        about["headrace.endpoint"],
+        outcome,
+        *tokens,
+    )
+
+
+async def test_spans_have_prompts_and_answers_only_if_wanted_and_a_receiver_that_fails_delays_nothing(
+    driver, receiver, config
+):
+    env = {"RECEIVER_KEY": CANARY}
+    ended = await driver("run", str(config(content=True)), "--run-id=told", "--json", env=env)
+    assert ended.code == 0, ended.stderr
+    (call,) = receiver.named("chat ")
+    assert PROMPT in call.attributes["gen_ai.input.messages"]
+    assert "0.25" in call.attributes["gen_ai.output.messages"]
+
+    receiver.status = 400
+    ended = await driver("run", str(config()), "--run-id=unheard", "--json", env=env)
+    assert ended.code == 0, ended.stderr
+    assert ended.stderr.count("Failed to export") == 1
+    assert "spans were not exported" in ended.stderr
+    assert CANARY not in ended.stderr
