@@ -79,6 +79,10 @@ browser:  ## installs Debian's Chromium, for the tests of the live page; they ar
 network:  ## installs Debian's iproute2, for the tests on several hosts; they are skipped without it
 	command -v ip >/dev/null || (apt-get update --quiet && apt-get install --yes --no-install-recommends iproute2)
 
+.PHONY: monitoring
+monitoring:  ## installs Debian's Prometheus, for the tests of metrics and alerts; they are skipped without it
+	command -v promtool >/dev/null || (apt-get update --quiet && apt-get install --yes --no-install-recommends prometheus)
+
 .PHONY: check
 check: install  ## style and types
 	$(BIN)/ruff check .

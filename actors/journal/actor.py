@@ -36,7 +36,7 @@ from actors.core.journal.turn import Defer, Deferred, Retried, Turn
 from actors.core.messages.journal import AwaitCancel, OpenRun, Query, Record
 from actors.core.messages.values import Done, Json
 from actors.core.metrics.histogram import Histogram, HistogramTotals
-from actors.core.metrics.measures import COMMIT_SECONDS, MeasureReading
+from actors.core.metrics.measures import COMMIT_SECONDS, OWNED_RUNS, MeasureReading
 from actors.journal.heart import Heart, ThreadHeart
 from actors.journal.stores.base import Store
 from actors.journal.stores.codec import JsonCodec
@@ -419,4 +419,5 @@ async def _in(thread: ThreadPoolExecutor, work: Callable[..., DoneT], *arguments
 
 def readings(known: JournalActorStatistics) -> Iterator[MeasureReading]:
     """Yield the metrics of a journal."""
+    yield MeasureReading(OWNED_RUNS, known.rules.runs)
     yield from COMMIT_SECONDS.readings(known.commit_seconds)

@@ -128,6 +128,15 @@ class Jobs:
         """Return how a job stands."""
         return _known(self._asked(self._client.get_job_info, submission_id))
 
+    def running(self) -> dict[str, str]:
+        """Return the runs of the jobs that the cluster lists as running, by the ids of the jobs."""
+        jobs: Sequence[JobDetails] = self._asked(self._client.list_jobs)
+        return {
+            str(job.submission_id): str((job.metadata or {})[RUN_OF_JOB])
+            for job in jobs
+            if job.status.value == JobState.RUNNING and RUN_OF_JOB in (job.metadata or {})
+        }
+
     def _started(self, **job: Any) -> None:
         """Submit a job, and wait a bounded time for the agent that starts it: a new cluster has none yet."""
         deadline = time.monotonic() + _AGENT_WITHIN_S

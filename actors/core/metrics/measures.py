@@ -1,8 +1,9 @@
 """Defines the metrics that are exported for monitoring, and computes increases from totals.
 
 Rule 1: labels are few, and the configuration determines their values: never a run, a task or a caller.
-Rule 2: a histogram is a set of counters with the label ``le``. Ray's own histogram sends each value
-    separately, which costs as much as the calls it measures, and computes its sum from bucket midpoints.
+Rule 2: a histogram is three totals, under the names that Prometheus gives them. Ray's own histogram sends
+    each value separately, which costs as much as the calls it measures, and computes its sum from bucket
+    midpoints. They are gauges for Ray, which adds ``_total`` to the name of a counter.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def _gauge(name: str, description: str, *labels: str) -> Measure:
 
 
 class HistogramMeasure(Struct, frozen=True):
-    """Three counters that together form a Prometheus histogram."""
+    """Three totals that together form a Prometheus histogram."""
 
     bucket: Measure
     count: Measure
@@ -56,15 +57,15 @@ class HistogramMeasure(Struct, frozen=True):
 
     @classmethod
     def named(cls, name: str, description: str, *labels: str) -> HistogramMeasure:
-        """Return the counters of the histogram `name`."""
+        """Return the totals of the histogram `name`."""
         return cls(
-            _counter(f"{name}_bucket_total", f"{description}: observations of at most `le`", *labels, "le"),
-            _counter(f"{name}_count_total", f"{description}: number of observations", *labels),
-            _counter(f"{name}_sum_total", f"{description}: sum of observations", *labels),
+            _gauge(f"{name}_bucket", f"{description}: observations of at most `le`", *labels, "le"),
+            _gauge(f"{name}_count", f"{description}: number of observations", *labels),
+            _gauge(f"{name}_sum", f"{description}: sum of observations", *labels),
         )
 
     def readings(self, totals: HistogramTotals, *labels: str) -> Iterable[MeasureReading]:
-        """Yield the values of the counters."""
+        """Yield the values of the totals."""
         for bound, count in zip(totals.bounds, totals.at_most, strict=True):
             yield MeasureReading(self.bucket, count, (*labels, f"{bound:g}"))
         yield MeasureReading(self.bucket, totals.count, (*labels, "+Inf"))
@@ -82,6 +83,7 @@ QUEUE_DEPTH = _gauge("headrace_queue_depth", "calls in the queue", "class")
 TASKS = _counter("headrace_tasks_total", "tasks that ended", "outcome")
 ACTIVE_TASKS = _gauge("headrace_active_tasks", "tasks in progress")
 FETCHES = _counter("headrace_fetches_total", "fetches from a source that ended", "source", "outcome")
+OWNED_RUNS = _gauge("headrace_owned_runs", "runs that a live journal owns")
 COMMIT_SECONDS = HistogramMeasure.named("headrace_commit_seconds", "duration of a commit of the journal")
 SPANS = _counter("headrace_spans_total", "spans of traces, by what the exporter did with them", "outcome")
 BACKPRESSURE = _counter("headrace_backpressure_total", "requests that a full queue rejected", "where")
