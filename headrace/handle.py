@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -99,20 +99,20 @@ class Run:
             for task, report in ended():
                 yield from table.rows(task, report)
 
-    def report(self, path: str | Path | None = None) -> Path:
-        """Write the report page, one HTML file, and return its path. Default: RUN_ID.html."""
-        from cluster.records.reading import all_reports  # noqa: PLC0415 - loads the stores
-        from cluster.records.records import found_run, opened_store  # noqa: PLC0415 - same
-        from cluster.report.figures import figures  # noqa: PLC0415 - loads numpy
-        from cluster.report.page import page  # noqa: PLC0415 - same
+    def report(
+        self, path: str | Path | None = None, *, redact: Sequence[str] = (), max_mb: float = 15.0
+    ) -> Path:
+        """Write the report page, one HTML file, and return its path. Default: RUN_ID.html.
+
+        redact: columns of the input or of the answers whose values the page hides. max_mb: the largest file
+        in MB; beyond it the page has the failures and a random sample.
+        """
+        from cluster.page.writing import PageOptions, write_page  # noqa: PLC0415 - loads numpy and jinja2
+        from cluster.records.records import opened_store  # noqa: PLC0415 - loads the stores
 
         target = Path(path or f"{self.id}.html")
         with opened_store(self._config.store.settings()) as store:
-            run = found_run(store, self.id)
-            elapsed_s = max(0.0, (run.ended_at or time.time()) - run.began_at)
-            summed = figures(self.id, run.config, all_reports(store, self.id), elapsed_s)
-            with target.open("w", encoding="utf-8") as file:
-                file.writelines(page(run, summed, time.time()))
+            write_page(store, self.id, target, time.time(), PageOptions(tuple(redact), max_mb))
         return target
 
     def resume(self, *, progress: bool | None = None) -> Run:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cluster.commands import check, compare, drafts, estimate, run, runs, stores, submit
+from cluster.commands import check, compare, drafts, estimate, report, run, runs, stores, submit
 from cluster.commands.map import command as map_command
 from cluster.program import COMMAND, VERSION, program
 from cluster.report.exit_codes import FAILED, INTERRUPTED
@@ -66,6 +66,7 @@ app.add_typer(check.app)
 app.add_typer(drafts.app)
 app.add_typer(submit.app)
 app.add_typer(runs.app)
+app.add_typer(report.app)
 app.add_typer(compare.app)
 app.add_typer(stores.app)
 

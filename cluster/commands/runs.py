@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actors.core.errors import Blame, ConfigError, HeadraceError
+from actors.core.errors import ConfigError
 from actors.core.journal.rows import RUNNING
 from actors.core.messages.journal import RunView
-from actors.core.run_id import check_directory_name
 from actors.runtime.log_guard import censored
 from cluster.commands.command_line import (
     AsJson,
@@ -35,7 +34,6 @@ from cluster.program import program
 from cluster.records.prune import Pruner, age_of, prune_lines
 from cluster.records.reading import (
     all_ended,
-    all_reports,
     history_of,
     in_flight,
     newest_runs,
@@ -45,8 +43,6 @@ from cluster.records.reading import (
 from cluster.records.records import found_run, opened
 from cluster.report.console import plain, stderr_console
 from cluster.report.exit_codes import FAILED
-from cluster.report.figures import figures
-from cluster.report.page import page
 from cluster.report.tables.columns import Layout, TableName
 from cluster.report.tables.printing import PrintedFormat, printed_table
 from cluster.report.task_history import history_document, history_lines
@@ -56,12 +52,6 @@ if TYPE_CHECKING:
     from cluster.checks.doctor import Finding
 
 app = typer.Typer()
-
-
-class UnwritableError(HeadraceError):
-    """A command cannot write its output file."""
-
-    blame = Blame.CONFIG
 
 
 @app.command()
@@ -164,33 +154,6 @@ def why(
             print_json(history_document(history))
         else:
             _print_lines(history_lines(history))
-
-
-@app.command()
-def report(
-    *,
-    run_id: RunId,
-    out: Annotated[Path | None, typer.Option(help="The file. Default: RUN_ID.html.")] = None,
-    config: StoreConfig = None,
-) -> None:
-    """Write a run's report page: one HTML file that needs no network.
-
-    Example: headrace report reviews-20261124-101500-a1b2
-    """
-    with errors_shown(stderr_console()), opened(config, os.environ) as store:
-        path = out or Path(f"{check_directory_name(run_id)}.html")
-        run = found_run(store, run_id)
-        elapsed_s = max(0.0, (run.ended_at or time.time()) - run.began_at)
-        summed = figures(run_id, run.config, all_reports(store, run_id), elapsed_s)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w", encoding="utf-8") as file:
-                file.writelines(page(run, summed, time.time()))
-        except OSError as error:
-            raise UnwritableError(
-                f"{path} cannot be written: {error.strerror}; name another --out"
-            ) from error
-    typer.echo(str(path))
 
 
 @app.command()

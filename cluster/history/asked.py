@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from msgspec.structs import replace as replace_struct
 from pydantic import ValidationError
 
 from actors.core.errors import ConfigError
@@ -40,6 +41,8 @@ from cluster.report.task_history import AskedItem, AskedStep, TaskHistory
 _NO_TEXT = (
     "the prompt cannot be made again: the item's text is kept after the end only with store.keep: calls"
 )
+HIDDEN_VALUE = "[redacted]"
+_NOT_SHOWN = "[redacted: it holds hidden values]"
 _NOT_ASKED = "not asked: its condition does not hold"
 _OTHER_KEY = "no attempt has the key of this prompt: the configuration may have been changed during the run"
 
@@ -51,15 +54,58 @@ def with_questions(
 
     Raises `ConfigError` if the task has no such item or dimension.
     """
-    asked = _TaskQuestions(store, run, history)
-    items = _chosen(item, "item", asked.item_ids, history) if dimension is None else ()
-    findings = {finding.step: finding for finding in asked.findings()} if item is None else {}
-    names = _chosen(dimension, "finding of dimension", findings, history)
-    return replace(
-        history,
-        items=tuple(asked.about(each) for each in items),
-        findings=tuple(findings[name] for name in names),
-    )
+    return RunQuestions(run).of(store, history, item, dimension)
+
+
+class RunQuestions:
+    """The questions of a run, compiled once for all of its tasks.
+
+    In prompts and answers, the values of the columns and fields `hidden` are replaced.
+    """
+
+    def __init__(self, run: RunView, hidden: Collection[str] = ()) -> None:
+        self.run_id = run.run_id
+        self.hidden = frozenset(hidden)
+        self.is_map = False
+        self.rules: TaskRules | None = None
+        self.questions: tuple[StepQuestion, ...] = ()
+        self.systems: Mapping[str, str | None] = {}
+        self.of_vectors: Collection[str] = ()
+        self.unread = ""  # why the run's configuration cannot be used
+        try:
+            config = HeadraceConfig.model_validate_json(json.dumps(run.config), context=STORED)
+        except ValidationError as error:
+            cause = _kinds_of_packages(run.config) or error.errors()[0]["msg"]
+            self.unread = f"the prompt cannot be made again from the configuration of the run: {cause}"
+            return
+        self.is_map = config.is_map
+        self.rules = task_rules(config)
+        self.questions = step_questions(self.rules)
+        self.systems = {step.name: step.system for step in config.asked_steps}
+        self.of_vectors = {step.name for step in config.asked_steps if isinstance(step, EmbeddingStep)}
+
+    def of(
+        self, store: Store, history: TaskHistory, item: str | None = None, dimension: str | None = None
+    ) -> TaskHistory:
+        """Return `history` with what was asked about its items and dimensions, or only about one of them.
+
+        Raises `ConfigError` if the task has no such item or dimension.
+        """
+        asked = _TaskQuestions(store, self, history)
+        items = _chosen(item, "item", asked.item_ids, history) if dimension is None else ()
+        findings = {finding.step: finding for finding in asked.findings()} if item is None else {}
+        names = _chosen(dimension, "finding of dimension", findings, history)
+        return replace(
+            history,
+            items=tuple(asked.about(each) for each in items),
+            findings=tuple(findings[name] for name in names),
+        )
+
+    def shown(self, values: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Return `values` with those hidden replaced."""
+        if self.hidden.isdisjoint(values):
+            return values
+        return {name: HIDDEN_VALUE if name in self.hidden else value for name, value in values.items()}
 
 
 def _chosen(name: str | None, what: str, known: Collection[str], history: TaskHistory) -> Collection[str]:
@@ -75,31 +121,17 @@ def _chosen(name: str | None, what: str, known: Collection[str], history: TaskHi
 class _TaskQuestions:
     """The questions about the items of one task."""
 
-    def __init__(self, store: Store, run: RunView, history: TaskHistory) -> None:
+    def __init__(self, store: Store, run: RunQuestions, history: TaskHistory) -> None:
         self._history = history
-        self._run_id = run.run_id
+        self._run = run
         key = history.task.key
         self._task = Task(given_name(key), history.task.params)
         self._answers = _stored_answers(store, run.run_id, key)
         self._results = {} if history.report is None else {one.item_id: one for one in history.report.items}
-        self._rules: TaskRules | None = None
-        self._questions: tuple[StepQuestion, ...] = ()
-        self._systems: Mapping[str, str | None] = {}
-        self._of_vectors: Collection[str] = ()
-        self._unread = ""  # why the run's configuration cannot be used
         self._items: Mapping[str, Item] = {}
-        try:
-            config = HeadraceConfig.model_validate_json(json.dumps(run.config), context=STORED)
-        except ValidationError as error:
-            cause = _kinds_of_packages(run.config) or error.errors()[0]["msg"]
-            self._unread = f"the prompt cannot be made again from the configuration of the run: {cause}"
-            return
-        self._rules = task_rules(config)
-        self._questions = step_questions(self._rules)
-        self._systems = {step.name: step.system for step in config.asked_steps}
-        self._of_vectors = {step.name for step in config.asked_steps if isinstance(step, EmbeddingStep)}
-        items = (own_item(self._task),) if config.is_map else _fetched_items(store, run.run_id, key)
-        self._items = {item.id: item for item in items}
+        if not run.unread:
+            items = (own_item(self._task),) if run.is_map else _fetched_items(store, run.run_id, key)
+            self._items = {item.id: item for item in items}
 
     @property
     def item_ids(self) -> Collection[str]:
@@ -109,22 +141,22 @@ class _TaskQuestions:
     def about(self, item_id: str) -> AskedItem:
         """Return what was asked about an item."""
         result = self._results.get(item_id)
-        if self._unread:
+        if self._run.unread:
             values = {} if result is None else result.values
-            steps = [AskedStep(name, note=self._unread, answer=answer) for name, answer in values.items()]
+            steps = [AskedStep(name, note=self._run.unread, answer=answer) for name, answer in values.items()]
             return AskedItem(item_id, result, steps)
         return AskedItem(item_id, result, tuple(self._steps(item_id, result)))
 
     def findings(self) -> Iterator[AskedStep]:
         """Yield what was asked about each dimension of a task that has ended."""
         report = self._history.report
-        if self._rules is None or report is None or not any(item.values for item in report.items):
+        if self._run.rules is None or report is None or not any(item.values for item in report.items):
             return
         results = {result.name: result for result in report.dimensions}
-        made = CallKeys(self._run_id, self._rules.model, self._rules.call_parameters)
+        made = CallKeys(self._run.run_id, self._run.rules.model, self._run.rules.call_parameters)
         sent = {attempt.call_key for attempt in self._history.attempts}
         key = self._history.task.key
-        for settings in self._rules.dimensions:
+        for settings in self._run.rules.dimensions:
             if settings.synthesize is None:
                 continue
             try:
@@ -136,6 +168,7 @@ class _TaskQuestions:
                 yield AskedStep(settings.name, note=str(error))
                 continue
             call_key = made.key(key, "", SYNTHESIZE, settings.name, prompt)
+            prompt = _NOT_SHOWN if self._run.hidden else prompt  # it quotes the answers
             result = results.get(settings.name)
             shown = {} if result is None else {"finding": result.finding, "evidence": list(result.evidence)}
             answer = self._answers.get(call_key) or shown or None
@@ -146,9 +179,9 @@ class _TaskQuestions:
     def _steps(self, item_id: str, result: ItemResult | None) -> Iterator[AskedStep]:
         answers: dict[str, Mapping[str, Json]] = {}
         sent = {attempt.call_key for attempt in self._history.attempts}
-        for question in self._questions:
+        for question in self._run.questions:
             name = question.rules.name
-            system = self._systems.get(name)
+            system = self._run.systems.get(name)
             if not question.is_asked(answers):
                 yield AskedStep(name, system, note=_NOT_ASKED)
                 continue
@@ -159,7 +192,8 @@ class _TaskQuestions:
                 return
             if prompt is not None and not is_sent and answer is not None:
                 note = _OTHER_KEY
-            seen = _in_words(answer) if answer is not None and name in self._of_vectors else answer
+            seen = _in_words(answer) if answer is not None and name in self._run.of_vectors else answer
+            seen = None if seen is None else self._run.shown(seen)
             yield AskedStep(name, system, prompt, note, call_key if is_sent else "", seen, files)
             if answer is None:
                 return
@@ -178,9 +212,22 @@ class _TaskQuestions:
         except ValueError as error:
             return None, (), "", str(error)
         rules = question.rules
-        made = CallKeys(self._run_id, rules.model, rules.parameters)
+        made = CallKeys(self._run.run_id, rules.model, rules.parameters)
         call_key = made.key(self._history.task.key, item_id, rules.form, "", prompt, files)
+        if self._run.hidden:
+            return self._redacted(question, item, answers), (), call_key, ""
         return prompt, [*map(shown, files)], call_key, ""
+
+    def _redacted(self, question: StepQuestion, item: Item, answers: Mapping[str, Mapping[str, Json]]) -> str:
+        """Return the prompt of a step as it would be with other values in the hidden columns."""
+        hide = self._run.shown
+        task = replace_struct(self._task, params=hide(self._task.params))
+        text = HIDDEN_VALUE if "text" in self._run.hidden else item.text
+        item = replace_struct(item, fields=hide(item.fields), text=text)
+        try:
+            return question.prompt(task, item, {step: hide(values) for step, values in answers.items()})
+        except ValueError:  # a value that must be a number
+            return _NOT_SHOWN
 
 
 def _in_words(vectors: Mapping[str, Json]) -> dict[str, Json]:

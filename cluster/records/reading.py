@@ -114,13 +114,13 @@ def attempts_by_task(store: Store, run_id: str) -> dict[str, list[AttemptView]]:
 
 def all_ended(store: Store, run_id: str) -> Iterator[tuple[Task, Report]]:
     """Yield a run's ended tasks and their reports in the order of its input. One is in memory at a time."""
-    for task in _in_order(store, run_id):
+    for task in tasks_in_order(store, run_id):
         data = store.get(keys.report(run_id, task.key))
         if data is not None:
             yield Task(task.key, task.params), load_report(CODEC, data)
 
 
-def _in_order(store: Store, run_id: str) -> Iterator[TaskView]:
+def tasks_in_order(store: Store, run_id: str) -> Iterator[TaskView]:
     """Yield a run's tasks in the order of its input: those of a sample, accepted first, at their places."""
     run = read_run(store, CODEC, run_id)
     sample = {} if run is None else run.origin.get("sample") or {}
@@ -176,6 +176,18 @@ def history_of(store: Store, run_id: str, key: str) -> TaskHistory:
             f"run {run_id} has no task {key!r}; `{program()} results {run_id}` shows the keys of tasks "
             "that have ended. The store does not yet have tasks that the run has not accepted"
         )
+    run = read_run(store, CODEC, run_id)
+    return TaskHistory(
+        run_id,
+        *known,
+        read_attempts(store, CODEC, run_id, key),
+        events_of(store, run_id, key),
+        is_priced=run is None or is_priced(run),
+    )
+
+
+def events_of(store: Store, run_id: str, key: str) -> tuple[LoggedEvent, ...]:
+    """Return the events of a task, 1,000 at most."""
     events: list[LoggedEvent] = []
     while left := _MOST_EVENTS - len(events):
         after = events[-1].task_id if events else 0
@@ -183,11 +195,4 @@ def history_of(store: Store, run_id: str, key: str) -> TaskHistory:
         if not page:
             break
         events += page
-    run = read_run(store, CODEC, run_id)
-    return TaskHistory(
-        run_id,
-        *known,
-        read_attempts(store, CODEC, run_id, key),
-        tuple(events),
-        is_priced=run is None or is_priced(run),
-    )
+    return tuple(events)

@@ -30,8 +30,9 @@ _MORE = re.compile(r"^and \d+ more errors$")
 class FailureCause:
     """A cause of failures: how many tasks it affected, its first text, and other texts of the same form.
 
-    `has_more`: there are further texts, which are not kept. `is_skip`: a value that the prompt needs is null,
-    so nothing was asked about these tasks.
+    `form` identifies it among the causes of a run; `forms_of` gives those of a task. `has_more`: there are
+    further texts, which are not kept. `is_skip`: a value that the prompt needs is null, so nothing was asked
+    about these tasks.
     """
 
     tasks: int
@@ -39,6 +40,7 @@ class FailureCause:
     others: tuple[str, ...] = ()
     has_more: bool = False
     is_skip: bool = False
+    form: str = ""
 
     @property
     def text(self) -> str:
@@ -81,28 +83,30 @@ class FailureCounts:
 
     def add(self, report: Report) -> None:
         """Count a task, once for each of its causes."""
-        if is_skipped(report):
-            text = report.errors[0]  # in full: each column is another cause
-            form = f"skipped: {text}"
+        for form, texts in sorted(forms_of(report).items()):
             if form in self._known or len(self._known) < MAX_CAUSES:
-                self._known.setdefault(form, _Alike(is_skip=True)).add([text])
-                return
-        found: dict[str, list[str]] = {}
-        for text in _texts(report):
-            found.setdefault(_PARTICULARS.sub("…", text[:_MAX_SEARCHED]), []).append(text)
-        for form, texts in sorted(found.items()):
-            if form in self._known or len(self._known) < MAX_CAUSES:
-                self._known.setdefault(form, _Alike()).add(texts)
+                self._known.setdefault(form, _Alike(is_skip=is_skipped(report))).add(texts)
             else:
                 self._known.setdefault(OTHER_CAUSES, _Alike()).add([OTHER_CAUSES])
 
     def causes(self) -> tuple[FailureCause, ...]:
         """Return the causes, the most frequent first."""
-        ordered = sorted(self._known.values(), key=lambda one: -one.tasks)  # stable: then the first met
+        # The sort is stable: of equally frequent causes, the first met is first.
+        ordered = sorted(self._known.items(), key=lambda known: -known[1].tasks)
         return tuple(
-            FailureCause(one.tasks, one.texts[0], tuple(one.texts[1:]), one.has_more, one.is_skip)
-            for one in ordered
+            FailureCause(one.tasks, one.texts[0], tuple(one.texts[1:]), one.has_more, one.is_skip, form)
+            for form, one in ordered
         )
+
+
+def forms_of(report: Report) -> dict[str, list[str]]:
+    """Return the errors of a task by their form: errors of one form differ only in particulars."""
+    if is_skipped(report):
+        return {f"skipped: {report.errors[0]}": [report.errors[0]]}  # in full: each column is another cause
+    found: dict[str, list[str]] = {}
+    for text in _texts(report):
+        found.setdefault(_PARTICULARS.sub("…", text[:_MAX_SEARCHED]), []).append(text)
+    return found
 
 
 def is_skipped(report: Report) -> bool:

@@ -35,7 +35,7 @@ def receipt_json(lines: Sequence[ReceiptLine], *, is_priced: bool) -> list[Json]
         {
             "endpoint": line.endpoint or None,
             "model": line.model or None,
-            "step": _step(line.form) or None,
+            "step": step_of(line.form) or None,
             "calls": line.calls,
             "tokens": line.usage.kinds(),
             "cost_usd": line.usage.known_cost(is_priced=is_priced),
@@ -47,7 +47,7 @@ def receipt_json(lines: Sequence[ReceiptLine], *, is_priced: bool) -> list[Json]
 def receipt_lines(lines: Sequence[ReceiptLine], *, is_priced: bool) -> Iterator[str]:
     """Yield the lines as text. One line alone says nothing that the totals do not say."""
     for line in lines[:_MOST_LINES] if len(lines) > 1 else ():
-        names = f"{plain(line.endpoint, 64)} ({plain(line.model, 256)}), {plain(_step(line.form), 256)}"
+        names = f"{plain(line.endpoint, 64)} ({plain(line.model, 256)}), {plain(step_of(line.form), 256)}"
         what = names if line.endpoint else "recorded by an earlier version"
         calls = "1 call" if line.calls == 1 else f"{line.calls:,} calls"
         yield f"{what}: {calls} · {_usage_text(line.usage, is_priced=is_priced)}"
@@ -82,5 +82,6 @@ def _parts(counts: dict[str, int]) -> str:
     return f" ({shown})" if shown else ""
 
 
-def _step(form: str) -> str:
+def step_of(form: str) -> str:
+    """Return the step that the form of a call stands for, or `FINDINGS`."""
     return FINDINGS if form == SYNTHESIZE else form.removeprefix(f"{EVALUATE}:")

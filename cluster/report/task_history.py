@@ -205,7 +205,7 @@ def _attempts_lines(history: TaskHistory) -> Iterator[str]:
     for attempt in attempts:
         call = plain(attempt.call_key, 200)[:_KEY_CHARACTERS]
         yield f"  {moment(attempt.began_at)}, call {call}, {_attempt_text(attempt, history)}"
-    doubtful = sum(attempt.repeats for attempt in attempts if _outcome(attempt, history) == _IN_DOUBT)
+    doubtful = sum(attempt.repeats for attempt in attempts if outcome_of(attempt, history) == _IN_DOUBT)
     if doubtful:
         yield (
             f"in doubt: {doubtful} of these may have been sent, but no answer arrived. The endpoint may "
@@ -218,7 +218,7 @@ def _cost(usage: Usage, *, is_priced: bool) -> str:
     return "at an unknown price" if cost == "unknown" else cost
 
 
-def _outcome(attempt: AttemptView, history: TaskHistory) -> str:
+def outcome_of(attempt: AttemptView, history: TaskHistory) -> str:
     """Return the outcome of an attempt. Without one it is in doubt, or in flight while the owner is alive."""
     if history.is_live and attempt.unended:
         return _IN_FLIGHT
@@ -226,7 +226,7 @@ def _outcome(attempt: AttemptView, history: TaskHistory) -> str:
 
 
 def _attempt_text(attempt: AttemptView, history: TaskHistory) -> str:
-    is_priced, outcome = history.is_priced, _outcome(attempt, history)
+    is_priced, outcome = history.is_priced, outcome_of(attempt, history)
     where = plain(attempt.endpoint, 64) or "an unknown endpoint"
     took = (
         "" if attempt.ended_at is None else f" in {duration(max(0.0, attempt.ended_at - attempt.began_at))}"
@@ -258,7 +258,7 @@ def _attempt_document(attempt: AttemptView, history: TaskHistory) -> dict[str, J
         "endpoint": attempt.endpoint,
         "began_at": attempt.began_at,
         "took_s": None if ended_at is None else round(max(0.0, ended_at - attempt.began_at), 6),
-        "outcome": _outcome(attempt, history),
+        "outcome": outcome_of(attempt, history),
         "message": attempt.message,
         "billed": attempt.billed,
         "tokens": attempt.usage.kinds(),

@@ -77,9 +77,9 @@ class Desk:
         self.owner = owner
         self.begin(life, **settings)
 
-    def begin(self, life, **settings):
+    def begin(self, life, codec=None, **settings):
         """Have another life of the same owner begin."""
-        self.state = JournalState(self.owner, life, PlainJson(), **settings)
+        self.state = JournalState(self.owner, life, codec or PlainJson(), **settings)
         self.store.commit(self.state.take_over(self.store))
 
     def handle(self, *records):

@@ -76,7 +76,11 @@ class StoredRun:
 
     def finish(self, task, state, item, spent):
         """End a task with one item."""
-        self.desk.tell(Finish(self.run_id, self.report(task, state, (item,), spent)))
+        self.end(self.report(task, state, (item,), spent))
+
+    def end(self, report):
+        """End a task with a report."""
+        self.desk.tell(Finish(self.run_id, report))
 
     def report(self, task, state, items, spent):
         """Return the report of a task with these items."""

@@ -1,0 +1,72 @@
+"""The command that writes the page of a run."""
+
+from __future__ import annotations
+
+import os
+import time
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actors.core.errors import Blame, HeadraceError
+from actors.core.run_id import check_directory_name
+from cluster.commands.command_line import RunId, StoreConfig, errors_shown
+from cluster.records.records import opened
+from cluster.report.console import stderr_console
+
+app = typer.Typer()
+
+
+class UnwritableError(HeadraceError):
+    """A command cannot write its output file."""
+
+    blame = Blame.CONFIG
+
+
+@app.command()
+def report(
+    *,
+    run_id: RunId,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file. Default: RUN_ID.html.")
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    redact: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Hide the values of a column of the input or of the answers. May be given several times.",
+        ),
+    ] = None,
+    max_mb: Annotated[
+        float,
+        typer.Option(
+            min=1, max=1000, help="The largest file, in MB. Beyond it, failures and a random sample are kept."
+        ),
+    ] = 15.0,
+    config: StoreConfig = None,
+) -> None:
+    """Write a run's report: one HTML file that works without a network.
+
+    Example: headrace report reviews-20261124-101500-a1b2 --open
+    """
+    from cluster.page.writing import PageOptions, write_page  # noqa: PLC0415 - loads numpy and jinja2
+
+    with errors_shown(stderr_console()), opened(config, os.environ) as store:
+        path = output or Path(f"{check_directory_name(run_id)}.html")
+        try:
+            page = write_page(store, run_id, path, time.time(), PageOptions(tuple(redact or ()), max_mb))
+        except OSError as error:
+            raise UnwritableError(
+                f"{path} cannot be written: {error.strerror}; name another --output"
+            ) from error
+        if page.kept < page.tasks:
+            stderr_console().print(
+                f"the page holds {page.kept:,} of {page.tasks:,} tasks, failures first, to stay below "
+                f"{max_mb:g} MB; --max-mb raises that. Its summary covers all tasks"
+            )
+        typer.echo(str(path))
+        if open_it:
+            webbrowser.open(path.absolute().as_uri())

@@ -1,0 +1,220 @@
+// One task, or one item: prompts, answers, evidence, attempts and cost. The same facts as `headrace why`.
+
+const OUTCOMES = { answered: "succeeded", reused: "succeeded", refused: "partial", in_doubt: "partial", in_flight: "open" };
+const FIELDS = ["call", "number", "endpoint", "began", "took", "outcome", "billed", "in", "out", "cost", "repeats", "hedge", "message"];
+
+function named(attempt) {
+  return Object.fromEntries(FIELDS.map((name, place) => [name, attempt[place]]));
+}
+
+function block(title, ...children) {
+  return element("section", {}, element("h2", {}, title), children);
+}
+
+function pairs(entries) {
+  const shown = entries.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return element("dl", { class: "pairs" }, shown.map(([name, value]) => [element("dt", {}, visible(name)), element("dd", {}, value)]));
+}
+
+function longText(title, text) {
+  return [element("p", { class: "tag" }, title), element("pre", { tabindex: "0" }, visible(text))];
+}
+
+function value(given) {
+  if (given === null || given === undefined) return NOTHING;
+  if (typeof given === "object") return visible(JSON.stringify(given, null, 2));
+  return typeof given === "number" ? number(given) : visible(given);
+}
+
+function tableWith(title, header, rows) {
+  return element(
+    "div",
+    { class: "scroll", role: "region", tabindex: "0", "aria-label": title },
+    element(
+      "table",
+      { class: "grid" },
+      element("thead", {}, element("tr", {}, header.map(([name, align]) => element("th", { scope: "col", class: align }, name)))),
+      element("tbody", {}, rows.map((row) => element("tr", {}, row.map((each, place) => element("td", { class: header[place][1] }, each))))),
+    ),
+  );
+}
+
+function attemptTable(report, attempts, callName) {
+  if (!attempts.length) return element("p", { class: "dim" }, "No request was sent to an endpoint.");
+  const header = [["began"], ["call"], ["attempt", "number"], ["endpoint"], ["outcome"], ["took", "number"], ["tokens", "number"], ["cost", "number"], ["message"]];
+  const rows = attempts.map((one) => [
+    element("span", { title: moment(report.began, one.began) }, `+${seconds(one.began)}`),
+    callName(one.call),
+    `${one.number}${one.repeats > 1 ? ` (× ${number(one.repeats)})` : ""}${one.hedge ? " hedge" : ""}`,
+    visible(one.endpoint || "unknown"),
+    element("span", { class: `state ${OUTCOMES[one.outcome] ?? "failed"}` }, visible(one.outcome).replace("_", " ")),
+    seconds(one.took),
+    one.in || one.out ? `${number(one.in)} + ${number(one.out)}` : NOTHING,
+    one.billed ? money(one.cost) : one.outcome === "in_doubt" ? "perhaps billed" : one.outcome === "in_flight" ? NOTHING : "not billed",
+    visible(one.message),
+  ]);
+  return tableWith("Attempts", header, rows);
+}
+
+function evidence(report, task, finding, known) {
+  if (!finding.evidence?.length) return null;
+  const links = finding.evidence.map((id) => [known.has(id) ? itemLink(report, task, id) : visible(id), " "]);
+  return element("p", {}, element("span", { class: "dim" }, "evidence: "), links);
+}
+
+function findingCard(report, task, finding, known, attempts) {
+  const column = report.tasks.columns.find((each) => each.name === finding.name && each.kind === "score");
+  const scale = column ? [column.low, column.high] : [0, 1];
+  const hasScore = typeof finding.score === "number";
+  const interval = hasScore && typeof finding.low === "number" ? `, 90 % interval ${score(finding.low, ...scale)} to ${score(finding.high, ...scale)}` : "";
+  return element(
+    "div",
+    { class: "step" },
+    element(
+      "div",
+      { class: "heading" },
+      element("h3", {}, visible(finding.name)),
+      element("span", { class: "dim" }, hasScore ? `${score(finding.score, ...scale)}${interval}, from ${number(finding.n)} items` : "no score"),
+    ),
+    hasScore ? intervalBar(finding.score, finding.low, finding.high, scale) : null,
+    finding.finding ? element("p", {}, visible(finding.finding)) : null,
+    evidence(report, task, finding, known),
+    finding.flags?.length ? element("p", {}, finding.flags.map((flag) => element("span", { class: "label" }, visible(flag).replaceAll("_", " ")))) : null,
+    finding.note ? element("p", { class: "dim" }, visible(finding.note)) : null,
+    finding.prompt ? element("details", {}, element("summary", {}, "Prompt and attempts"), element("pre", { tabindex: "0" }, visible(finding.prompt)), attemptTable(report, attempts.filter((one) => one.call === finding.call), (call) => element("code", {}, call))) : null,
+  );
+}
+
+// Returns the prompts and answers of the steps of an item.
+function stepCards(report, table, row, steps, attempts) {
+  return steps.map((step) => {
+    const known = report.index.steps.find((each) => each.name === step.step);
+    const answers = table.columns
+      .map((column, place) => ({ ...column, place }))
+      .filter((column) => column.role === "output" && column.step === step.step)
+      .map((column) => [column.field ?? column.name, table.at(column.place, row)])
+      .filter(([, given]) => given !== null && given !== undefined);
+    const own = attempts.filter((one) => step.call && one.call === step.call);
+    return element(
+      "div",
+      { class: "step" },
+      element("h3", {}, visible(step.step), " ", step.call ? element("code", { class: "dim" }, step.call) : null),
+      step.note ? element("p", { class: "note" }, visible(step.note)) : null,
+      element(
+        "div",
+        { class: "flow" },
+        element(
+          "div",
+          {},
+          known?.system ? longText("System", known.system) : null,
+          step.prompt ? longText("Prompt", step.prompt) : null,
+          (step.files ?? []).map((file) => element("p", {}, element("span", { class: "dim" }, "file: "), visible(file))),
+        ),
+        element(
+          "div",
+          {},
+          answers.length ? [element("p", { class: "tag" }, "Answer"), pairs(answers.map(([name, given]) => [name, value(given)]))] : null,
+          step.raw ? longText("Text of the answer", asText(step.raw)) : null,
+        ),
+      ),
+      own.length ? attemptTable(report, own, (call) => element("code", {}, call)) : null,
+    );
+  });
+}
+
+function crumbs(report, view, row, back, label) {
+  const order = view.order ?? Array.from({ length: view.table.count }, (_, place) => place);
+  const place = order.indexOf(row);
+  const address = (other) =>
+    view.table === report.tasks
+      ? `#/task/${encoded(report.keyOf(other))}`
+      : `#/item/${encoded(report.keyOf(report.taskOf(other)))}/${encoded(report.items.get("item", other))}`;
+  const step = (by, text, id) => {
+    const other = order[place + by];
+    return button(text, { id, disabled: place < 0 || other === undefined }, () => {
+      location.hash = address(other);
+    });
+  };
+  return element(
+    "div",
+    { class: "crumbs" },
+    element("a", { href: back, id: "back" }, `← ${label}`),
+    element("span", { class: "spacer" }),
+    place >= 0 ? element("span", { class: "dim" }, `${number(place + 1)} of ${number(order.length)}`) : null,
+    step(-1, "← Previous", "previous"),
+    step(1, "Next →", "next"),
+  );
+}
+
+async function taskDetail(report, task, view, back) {
+  const history = await report.histories.of(task);
+  const attempts = (history.attempts ?? []).map(named);
+  const rows = report.itemsOf(task);
+  const ids = rows.map((row) => report.items.get("item", row));
+  const known = new Set(ids);
+  const calls = new Map();
+  (history.asked ?? []).forEach((steps, place) =>
+    steps.forEach((step) => step.call && calls.set(step.call, [ids[place], step.step])),
+  );
+  (history.findings ?? []).forEach((finding) => finding.call && calls.set(finding.call, [null, finding.name]));
+  const callName = (call) => {
+    const [item, step] = calls.get(call) ?? [];
+    const code = element("code", { class: "dim", title: call }, visible(call).slice(0, 6));
+    return step === undefined ? code : [item ? itemLink(report, task, item) : null, ` ${visible(step)} `, code];
+  };
+  const get = (name) => (report.tasks.place(name) < 0 ? null : report.tasks.get(name, task));
+  const error = get("error");
+  const overall = get("overall");
+  return element(
+    "div",
+    { class: "detail" },
+    crumbs(report, view, task, back, report.isMap ? "Rows" : "Tasks"),
+    element("h1", {}, visible(report.keyOf(task))),
+    element("p", {}, stateOf(get("state")), overall === null ? "" : ` · overall ${score(overall)}`),
+    error ? element("p", { class: "error" }, visible(error)) : null,
+    pairs([
+      ["accepted", moment(report.began, history.accepted)],
+      ["ended", history.ended === undefined ? "not yet" : `${moment(report.began, history.ended)}, after ${seconds(history.ended - history.accepted)}`],
+      ["cost", get("state") === "open" ? null : money(get("cost"))],
+      ...(history.again ?? []).map(([at, state]) => ["reopened", `${moment(report.began, at)}; it was ${visible(state)}`]),
+      ...(history.sources ?? []).map(([name, items, failure]) => [`source ${visible(name)}`, failure ? visible(failure) : `${number(items)} items`]),
+    ]),
+    history.params ? block("Input", pairs(Object.entries(history.params).map(([name, given]) => [name, value(given)]))) : null,
+    history.findings?.length ? block("Findings", element("div", { class: "pair" }, history.findings.map((one) => findingCard(report, task, one, known, attempts)))) : null,
+    report.isMap ? block("Prompt and answer", stepCards(report, report.tasks, task, history.asked?.[0] ?? [], attempts)) : null,
+    rows.length ? block("Items", itemsOfTask(report, rows)) : null,
+    block("Attempts", attemptTable(report, attempts, callName)),
+    element("p", { class: "dim" }, "The same facts in a terminal: ", element("code", {}, `${report.index.program} why ${report.index.run} ${visible(report.keyOf(task))}`)),
+  );
+}
+
+function itemsOfTask(report, rows) {
+  const table = report.items;
+  const columns = table.columns
+    .map((column, place) => ({ ...column, place }))
+    .filter((column) => column.kind !== "task" && rows.some((row) => (table.at(column.place, row) ?? "") !== ""));
+  const header = columns.map((column) => [visible(column.name), RIGHT.has(column.kind) ? "number" : null]);
+  const cells = rows.map((row) => columns.map((column) => content(report, table, column, row, table.at(column.place, row), [])));
+  return tableWith("Items", header, cells);
+}
+
+async function itemDetail(report, row, view, back) {
+  const task = report.taskOf(row);
+  const history = await report.histories.of(task);
+  const place = row - report.tasks.get("first item", task);
+  const attempts = (history.attempts ?? []).map(named);
+  const error = report.items.get("error", row);
+  const text = history.texts?.[place];
+  const cited = (history.findings ?? []).filter((one) => one.evidence?.includes(report.items.get("item", row)));
+  return element(
+    "div",
+    { class: "detail" },
+    crumbs(report, view, row, back, "Items"),
+    element("h1", {}, visible(report.items.get("item", row))),
+    element("p", {}, stateOf(report.items.get("state", row)), " · of ", taskLink(report, task), ` · ${money(report.items.get("cost", row))}`),
+    error ? element("p", { class: "error" }, visible(error)) : null,
+    cited.length ? element("p", {}, element("span", { class: "dim" }, "evidence of: "), cited.map((one) => element("span", { class: "label" }, visible(one.name)))) : null,
+    text ? block("Text", element("pre", { tabindex: "0" }, visible(text))) : null,
+    block("Prompt and answer", stepCards(report, report.items, row, history.asked?.[place] ?? [], attempts)),
+  );
+}

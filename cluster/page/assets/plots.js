@@ -1,0 +1,110 @@
+// Plots how the run went over time. Lines differ in colour, in width and in their dashes.
+
+const DRAWN = [];
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function clock(value) {
+  const whole = Math.round(value);
+  const rest = String(whole % 60).padStart(2, "0");
+  if (whole < 3600) return `${Math.floor(whole / 60)}:${rest}`;
+  return `${Math.floor(whole / 3600)}:${String(Math.floor(whole / 60) % 60).padStart(2, "0")}`;
+}
+
+function plotSpecs(series) {
+  const plots = [
+    {
+      title: "Throughput",
+      unit: "attempts per second",
+      lines: [
+        ["answered", series.answered, "--bar", []],
+        ["refused", series.refused, "--partial", [6, 4]],
+        ["failed", series.failed, "--failed", [2, 3]],
+      ],
+      format: number,
+    },
+    {
+      title: "In flight",
+      unit: "attempts",
+      lines: [["in flight", series.in_flight, "--bar", []]],
+      format: number,
+    },
+    {
+      title: "Latency of answers",
+      unit: "by the time of the answer",
+      lines: [
+        ["p50", series.p50, "--bar", []],
+        ["p95", series.p95, "--partial", [6, 4]],
+      ],
+      format: seconds,
+    },
+  ];
+  return plots.map((plot) => ({
+    ...plot,
+    lines: plot.lines.filter(([, values], place) => place === 0 || values.some((value) => value)),
+  }));
+}
+
+function plotOptions(spec, width, sync) {
+  const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+  return {
+    width,
+    height: 200,
+    cursor: { sync: { key: sync }, points: { size: 6 }, drag: { x: true, y: false } },
+    legend: { live: true },
+    scales: { x: { time: false }, y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+    axes: [
+      { ...axis, values: (_plot, ticks) => ticks.map(clock), size: 34 },
+      { ...axis, values: (_plot, ticks) => ticks.map(spec.format), size: 62 },
+    ],
+    series: [
+      { label: "time", value: (_plot, value) => (value === null ? NOTHING : clock(value)) },
+      ...spec.lines.map(([label, , stroke, dash], place) => ({
+        label,
+        stroke: colour(stroke),
+        width: place === 0 ? 2 : 1.75,
+        dash,
+        spanGaps: true,
+        points: { show: false },
+        value: (_plot, value) => (value === null || value === undefined ? NOTHING : spec.format(value)),
+      })),
+    ],
+  };
+}
+
+function peak(spec) {
+  return spec.lines
+    .map(([label, values]) => `${label} up to ${spec.format(Math.max(0, ...values.map((value) => value ?? 0)))}`)
+    .join(", ");
+}
+
+function drawPlots(container, series) {
+  container.replaceChildren();
+  DRAWN.splice(0).forEach((plot) => plot.destroy());
+  if (!series.t.length || !series.answered.some((value) => value)) return;
+  container.hidden = false;
+  for (const spec of plotSpecs(series)) {
+    const place = element("div", { class: "plot", role: "img", "aria-label": `${spec.title}: ${peak(spec)}` });
+    container.append(
+      element(
+        "figure",
+        { class: "card" },
+        element("figcaption", {}, element("b", {}, spec.title), element("span", { class: "dim" }, spec.unit)),
+        place,
+      ),
+    );
+    const data = [series.t, ...spec.lines.map(([, values]) => values)];
+    const plot = new uPlot(plotOptions(spec, Math.max(place.clientWidth, 200), "run"), data, place);
+    DRAWN.push(plot);
+    new ResizeObserver(() => {
+      const width = Math.floor(place.clientWidth);
+      if (width > 0 && width !== plot.width) plot.setSize({ width, height: 200 });
+    }).observe(place);
+  }
+}
+
+function plotAgainWhenColoursChange(container, series) {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawPlots(container, series));
+}

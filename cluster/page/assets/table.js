@@ -1,0 +1,427 @@
+// A table of rows: search, filters with counts, sort, and pages of a hundred rows.
+
+const PAGE_ROWS = 100;
+const CELL_CHARACTERS = 240;
+const MOST_OPTIONS = 60;
+const NONE = "(none)";
+const STATES = ["failed", "partial", "skipped", "cancelled", "open", "succeeded"];
+const RESERVED = new Set(["q", "sort", "page"]);
+const RIGHT = new Set(["number", "integer", "money", "seconds"]);
+
+function parameter(name) {
+  return RESERVED.has(name) ? `f.${name}` : name;
+}
+
+class RowView {
+  constructor(report, table, noun) {
+    this.report = report;
+    this.table = table;
+    this.noun = noun;
+    this.state = new URLSearchParams();
+    this.order = null; // the rows that are found, in their order
+    this.facets = [];
+    this.shown = [];
+    this.selected = 0;
+  }
+
+  async prepare() {
+    await this.report.load();
+    if (this.facets.length || this.shown.length) return;
+    const { columns } = this.table;
+    this.shown = columns
+      .map((column, place) => ({ ...column, place }))
+      .filter((column) => !column.hidden && column.kind !== "cause")
+      .filter((column) => column.role === "output" || column.kind === "key" || this.hasValue(column.place));
+    const kinds = new Set(["state", "choice", "labels", "cause"]);
+    this.facets = columns
+      .map((column, place) => ({ ...column, place }))
+      .filter((column) => kinds.has(column.kind) && !column.hidden)
+      .map((column) => this.facet(column))
+      .filter((facet) => facet.values.length > 1 || facet.kind === "state");
+  }
+
+  hasValue(place) {
+    for (let row = 0; row < this.table.count; row += 1) {
+      const value = this.table.at(place, row);
+      if (value !== null && value !== undefined && value !== "" && value !== 0) return true;
+    }
+    return false;
+  }
+
+  facet(column) {
+    const counts = new Map();
+    const codes = new Array(this.table.count);
+    for (let row = 0; row < this.table.count; row += 1) {
+      const value = this.table.at(column.place, row);
+      const labels = Array.isArray(value) ? value.map(asText) : [value === null ? NONE : asText(value)];
+      codes[row] = labels.length ? labels : [NONE];
+      for (const label of codes[row]) counts.set(label, (counts.get(label) ?? 0) + 1);
+    }
+    const values = [...counts.keys()];
+    if (column.kind === "state") values.sort((one, other) => STATES.indexOf(one) - STATES.indexOf(other));
+    else values.sort((one, other) => counts.get(other) - counts.get(one));
+    return { ...column, codes, values: values.slice(0, MOST_OPTIONS) };
+  }
+
+  // ---- what is found -------------------------------------------------------------------------------------
+
+  get words() {
+    return (this.state.get("q") ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+  }
+
+  find() {
+    const { words } = this;
+    const active = this.facets.map((facet) => this.state.get(parameter(facet.name)));
+    const counts = this.facets.map(() => new Map());
+    const found = [];
+    const { texts, count } = this.table;
+    for (let row = 0; row < count; row += 1) {
+      if (words.length && !words.every((word) => texts[row].includes(word))) continue;
+      // A filter counts the rows that pass all others.
+      let failing = -1;
+      let fails = 0;
+      for (let place = 0; place < active.length && fails < 2; place += 1) {
+        if (active[place] !== null && !this.facets[place].codes[row].includes(active[place])) {
+          failing = place;
+          fails += 1;
+        }
+      }
+      if (fails > 1) continue;
+      if (fails === 0) found.push(row);
+      for (let place = 0; place < active.length; place += 1) {
+        if (fails === 0 || place === failing) {
+          for (const label of this.facets[place].codes[row]) {
+            counts[place].set(label, (counts[place].get(label) ?? 0) + 1);
+          }
+        }
+      }
+    }
+    this.order = this.sorted(found);
+    this.counts = counts;
+  }
+
+  sorted(rows) {
+    const [name, descending] = this.sorting;
+    const place = this.table.place(name);
+    if (place < 0) {
+      const state = this.table.place("state");
+      const ranks = new Map(rows.map((row) => [row, STATES.indexOf(this.table.at(state, row))]));
+      return rows.sort((one, other) => ranks.get(one) - ranks.get(other) || one - other);
+    }
+    const { kind } = this.table.columns[place];
+    const keys = new Map(rows.map((row) => [row, this.sortKey(kind, this.table.at(place, row))]));
+    const sign = descending ? -1 : 1;
+    return rows.sort((one, other) => {
+      const [first, second] = [keys.get(one), keys.get(other)];
+      if (first === second) return one - other;
+      if (first === null) return 1; // rows without a value are last, in both directions
+      if (second === null) return -1;
+      return first < second ? -sign : sign;
+    });
+  }
+
+  sortKey(kind, value) {
+    if (value === null || value === undefined || value === "") return null;
+    if (kind === "task" || typeof value === "number") return value;
+    if (kind === "state") return STATES.indexOf(value);
+    return asText(value).toLowerCase();
+  }
+
+  get sorting() {
+    const given = this.state.get("sort") ?? "";
+    return given.startsWith("-") ? [given.slice(1), true] : [given, false];
+  }
+
+  get page() {
+    const last = Math.max(1, Math.ceil(this.order.length / PAGE_ROWS));
+    return Math.min(Math.max(1, Number.parseInt(this.state.get("page") ?? "1", 10) || 1), last);
+  }
+
+  address(changes) {
+    const state = new URLSearchParams(this.state);
+    for (const [name, value] of Object.entries({ page: null, ...changes })) {
+      if (value === null || value === "") state.delete(name);
+      else state.set(name, value);
+    }
+    const text = state.toString();
+    return `#/${this.table.name}${text ? `?${text}` : ""}`;
+  }
+
+  change(changes) {
+    history.replaceState(null, "", this.address(changes));
+    lists[this.table.name] = location.hash;
+    this.state = new URLSearchParams(location.hash.split("?")[1] ?? "");
+    this.refresh();
+  }
+
+  // ---- what is shown -------------------------------------------------------------------------------------
+
+  async show(container, state) {
+    this.state = state;
+    this.selected = 0;
+    await this.prepare();
+    this.find();
+    this.chips = element("div", { class: "chips", role: "group", "aria-label": "State" });
+    this.tools = element("div", { class: "tools" });
+    this.body = element("div");
+    container.replaceChildren(
+      element("h1", { class: "unseen" }, this.noun),
+      this.tools,
+      this.chips,
+      this.body,
+    );
+    this.makeTools();
+    this.draw();
+  }
+
+  refresh() {
+    this.find();
+    this.draw();
+    document.getElementById("live").textContent = `${WHOLE.format(this.order.length)} found`;
+  }
+
+  makeTools() {
+    this.search = element("input", {
+      type: "search",
+      value: this.state.get("q") ?? "",
+      placeholder: "All words, in all columns, prompts and answers",
+      autocomplete: "off",
+      spellcheck: "false",
+    });
+    this.search.addEventListener("input", () => this.change({ q: this.search.value.trim() || null }));
+    this.selects = new Map();
+    const selects = this.facets
+      .filter((facet) => facet.kind !== "state")
+      .map((facet) => {
+        const select = element("select");
+        select.addEventListener("change", () => this.change({ [parameter(facet.name)]: select.value || null }));
+        this.selects.set(facet.name, select);
+        return element("label", {}, visible(facet.name), select);
+      });
+    this.tools.append(
+      element("label", { class: "search" }, "Search", this.search),
+      ...selects,
+      button("Export CSV", { title: "Export the rows that are found" }, () => this.export()),
+    );
+  }
+
+  draw() {
+    this.drawFilters();
+    const begin = (this.page - 1) * PAGE_ROWS;
+    const rows = this.order.slice(begin, begin + PAGE_ROWS);
+    this.body.replaceChildren(
+      this.pager(),
+      rows.length ? this.tableOf(rows, begin) : this.nothing(),
+      rows.length > 20 ? this.pager() : "",
+    );
+  }
+
+  nothing() {
+    const clear = button("Clear search and filters", {}, () => {
+      this.search.value = "";
+      history.replaceState(null, "", `#/${this.table.name}`);
+      this.state = new URLSearchParams();
+      this.refresh();
+    });
+    return element("p", { class: "note" }, `No ${this.noun.toLowerCase()} match. `, clear);
+  }
+
+  drawFilters() {
+    this.facets.forEach((facet, place) => {
+      const counts = this.counts[place];
+      const active = this.state.get(parameter(facet.name));
+      if (facet.kind === "state") this.drawChips(facet, counts, active);
+      else this.drawSelect(facet, counts, active);
+    });
+  }
+
+  drawChips(facet, counts, active) {
+    const all = [...counts.values()].reduce((sum, count) => sum + count, 0);
+    const chip = (label, value, count) => {
+      const made = element(
+        "button",
+        { type: "button", class: "chip", "aria-pressed": String((active ?? "") === value) },
+        label,
+        " ",
+        element("span", { class: "count" }, WHOLE.format(count)),
+      );
+      made.addEventListener("click", () => this.change({ [parameter(facet.name)]: value || null }));
+      return made;
+    };
+    this.chips.replaceChildren(
+      chip("all", "", all),
+      ...facet.values.map((value) => chip(stateOf(value), value, counts.get(value) ?? 0)),
+    );
+  }
+
+  drawSelect(facet, counts, active) {
+    const select = this.selects.get(facet.name);
+    const values = active !== null && !facet.values.includes(active) ? [active, ...facet.values] : facet.values;
+    select.replaceChildren(
+      element("option", { value: "" }, "all"),
+      ...values.map((value) =>
+        element(
+          "option",
+          { value, selected: value === active },
+          `${visible(value).slice(0, 80)} (${WHOLE.format(counts.get(value) ?? 0)})`,
+        ),
+      ),
+    );
+  }
+
+  pager() {
+    const last = Math.max(1, Math.ceil(this.order.length / PAGE_ROWS));
+    const { page } = this;
+    const begin = (page - 1) * PAGE_ROWS;
+    const of = this.order.length === this.table.count ? "" : `, of ${WHOLE.format(this.table.count)}`;
+    const said = this.order.length
+      ? `${WHOLE.format(begin + 1)}–${WHOLE.format(Math.min(begin + PAGE_ROWS, this.order.length))} of ${WHOLE.format(this.order.length)} found${of}`
+      : `none found${of}`;
+    const pages = element(
+      "nav",
+      { "aria-label": "Pages" },
+      button("← Previous", { disabled: page <= 1 }, () => this.turn(-1)),
+      " ",
+      button("Next →", { disabled: page >= last }, () => this.turn(1)),
+    );
+    return element(
+      "div",
+      { class: "pager" },
+      element("span", { class: "dim" }, said, this.report.isSearchable ? "" : " (prompts are still being read)"),
+      last > 1 ? pages : null,
+    );
+  }
+
+  turn(by) {
+    const page = this.page + by;
+    if (page < 1 || (page - 1) * PAGE_ROWS >= this.order.length) return;
+    this.selected = 0;
+    this.change({ page: page === 1 ? null : String(page) });
+    this.tools.scrollIntoView();
+  }
+
+  tableOf(rows, begin) {
+    const head = element("tr", { role: "row" }, this.shown.map((column) => this.header(column)));
+    const body = element("tbody", { role: "rowgroup" }, rows.map((row) => this.row(row)));
+    return element(
+      "div",
+      { class: "scroll", role: "region", tabindex: "0", "aria-label": `${this.noun}, from ${begin + 1}` },
+      element(
+        "table",
+        { class: "grid rows", role: "table" },
+        element("thead", { role: "rowgroup" }, head),
+        body,
+      ),
+    );
+  }
+
+  header(column) {
+    const [name, descending] = this.sorting;
+    const isSorted = name === column.name;
+    const sort = isSorted ? (descending ? "descending" : "ascending") : null;
+    const sorter = element("button", { type: "button", "data-sort": column.name }, visible(column.name));
+    sorter.addEventListener("click", () => {
+      const next = !isSorted ? column.name : descending ? null : `-${column.name}`;
+      this.change({ sort: next });
+      this.body.querySelector(`[data-sort="${CSS.escape(column.name)}"]`)?.focus();
+    });
+    const align = RIGHT.has(column.kind) ? "number" : null;
+    return element("th", { scope: "col", role: "columnheader", class: align, "aria-sort": sort }, sorter);
+  }
+
+  row(row) {
+    return element(
+      "tr",
+      { role: "row" },
+      this.shown.map((column, place) => cell(this.report, this.table, column, row, this.words, place === 0)),
+    );
+  }
+
+  // ---- keys and export -----------------------------------------------------------------------------------
+
+  select(by) {
+    const links = [...this.body.querySelectorAll("tbody tr")].map((row) => row.querySelector("a"));
+    if (!links.length) return;
+    const current = links.indexOf(document.activeElement);
+    const next = Math.min(Math.max(current < 0 ? (by > 0 ? 0 : links.length - 1) : current + by, 0), links.length - 1);
+    links[next]?.focus();
+  }
+
+  export() {
+    const columns = this.shown;
+    const values = (row) =>
+      columns.map((column) =>
+        column.kind === "task" ? this.report.keyOf(this.table.at(column.place, row)) : this.table.at(column.place, row),
+      );
+    const text = csvOf(columns.map((column) => column.name), this.order.map(values));
+    download(`${this.report.index.run}-${this.table.name}.csv`, text);
+  }
+}
+
+function stateOf(state) {
+  return element("span", { class: `state ${visible(state)}` }, state === "open" ? "not ended" : visible(state));
+}
+
+// A short name stays on one line.
+function nameClass(name) {
+  return String(name).length < 32 ? "name" : null;
+}
+
+function taskLink(report, task, label) {
+  const key = report.keyOf(task);
+  return element("a", { class: nameClass(key), href: `#/task/${encoded(key)}` }, label ?? visible(key));
+}
+
+function itemLink(report, task, item, label) {
+  const address = `#/item/${encoded(report.keyOf(task))}/${encoded(item)}`;
+  return element("a", { class: nameClass(item), href: address }, label ?? visible(item));
+}
+
+// A lone surrogate cannot be in an address; such a key opens by its place instead.
+function encoded(text) {
+  try {
+    return encodeURIComponent(text);
+  } catch {
+    return encodeURIComponent(String(text).replace(/\p{Surrogate}/gu, "\ufffd"));
+  }
+}
+
+function cell(report, table, column, row, words, isFirst) {
+  const value = table.at(column.place, row);
+  const isEmpty = value === null || value === undefined || value === "";
+  const align = RIGHT.has(column.kind) ? "number" : isEmpty ? "empty" : null;
+  const attributes = { "data-name": visible(column.name), class: align };
+  const given = isFirst ? { ...attributes, scope: "row", role: "rowheader" } : { ...attributes, role: "cell" };
+  return element(isFirst ? "th" : "td", given, content(report, table, column, row, value, words));
+}
+
+function content(report, table, column, row, value, words) {
+  switch (column.kind) {
+    case "key":
+      return element("a", { class: nameClass(value), href: `#/task/${encoded(value)}` }, marked(value, words, CELL_CHARACTERS));
+    case "task":
+      return taskLink(report, value);
+    case "item":
+      return itemLink(report, report.taskOf(row), value, marked(value, words, CELL_CHARACTERS));
+  }
+  if (value === null || value === undefined) return column.kind === "money" ? "unknown" : NOTHING;
+  switch (column.kind) {
+    case "state":
+      return stateOf(value);
+    case "score":
+      return element("div", { class: "score" }, scoreBar(value, column.low, column.high), element("span", { class: "number" }, score(value, column.low, column.high)));
+    case "money":
+      return money(value);
+    case "seconds":
+      return seconds(value);
+    case "number":
+    case "integer":
+      return number(value);
+    case "labels":
+      return (Array.isArray(value) ? value : [value]).map((label) =>
+        element("span", { class: "label" }, marked(asText(label), words, CELL_CHARACTERS)),
+      );
+    default:
+      return element("div", { class: "text" }, marked(asText(value), words, CELL_CHARACTERS));
+  }
+}

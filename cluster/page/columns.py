@@ -1,0 +1,112 @@
+"""The columns of the tables of a page: their names, and what the page has to know to show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actors.core.messages.values import Json
+from cluster.page.figures import RunFigures
+from cluster.report.item_columns import ItemColumn
+from cluster.report.tables.value_types import Kind, ValueType
+
+_OF_KIND = {
+    Kind.INTEGER: "integer",
+    Kind.NUMBER: "number",
+    Kind.SINGLE: "number",
+    Kind.BOOLEAN: "choice",
+    Kind.CHOICE: "choice",
+    Kind.LIST: "labels",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PageColumn:
+    """A column. `kind` decides how the page shows, sorts and filters its values.
+
+    role: where the values come from: "input", "output", or empty for the columns of every run. step: of an
+    output. low, high: the scale of numbers, None if it is unknown. is_hidden: the page shows it elsewhere.
+    """
+
+    name: str
+    kind: str
+    role: str = ""
+    step: str = ""
+    field: str = ""
+    low: float | None = None
+    high: float | None = None
+    is_hidden: bool = False
+
+    def document(self) -> dict[str, Json]:
+        """Return the column as the page reads it."""
+        given = {
+            "name": self.name,
+            "kind": self.kind,
+            "role": self.role,
+            "step": self.step,
+            "field": self.field,
+            "low": self.low,
+            "high": self.high,
+            "hidden": self.is_hidden,
+        }
+        return {
+            name: value
+            for name, value in given.items()
+            if value is not None and value is not False and value != ""
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PageTables:
+    """The columns of the table of tasks and of that of items, which the map form does not have.
+
+    inputs: the names of the columns of the input.
+    """
+
+    tasks: tuple[PageColumn, ...]
+    items: tuple[PageColumn, ...]
+    inputs: tuple[str, ...]
+
+
+def page_tables(figures: RunFigures) -> PageTables:
+    """Return the columns for a run."""
+    types = figures.input_types()
+    inputs = tuple(_input_column(name, kind, figures) for name, kind in types.items())
+    outputs = tuple(map(_output_column, figures.layout.outputs))
+    before = (PageColumn("key", "key"), PageColumn("state", "state"), PageColumn("cause", "cause"))
+    after = (PageColumn("cost", "money"), PageColumn("seconds", "seconds"), PageColumn("error", "text"))
+    if figures.layout.is_map:
+        return PageTables((*before, *inputs, *outputs, *after), (), tuple(types))
+    scores = [PageColumn(one.name, "score", low=one.minimum, high=one.maximum) for one in figures.dimensions]
+    overall = [PageColumn("overall", "score", low=0.0, high=1.0)] if scores else []
+    counts = (
+        PageColumn("items", "integer"),
+        PageColumn("not answered", "integer"),
+        PageColumn("calls", "integer"),
+    )
+    first = PageColumn("first item", "integer", is_hidden=True)
+    tasks = (*before, *inputs, *overall, *scores, *counts, *after, first)
+    items = (
+        PageColumn("task", "task"),
+        PageColumn("item", "item"),
+        PageColumn("state", "state"),
+        PageColumn("source", "choice"),
+        *outputs,
+        PageColumn("cost", "money"),
+        PageColumn("error", "text"),
+    )
+    return PageTables(tasks, items, tuple(types))
+
+
+def _input_column(name: str, value_type: ValueType, figures: RunFigures) -> PageColumn:
+    kind = _OF_KIND.get(value_type.kind, "text")
+    is_key = name in (figures.key_columns or ())
+    return PageColumn(name, kind, "input", is_hidden=is_key)
+
+
+def _output_column(column: ItemColumn) -> PageColumn:
+    kind = _OF_KIND.get(column.type.kind, "text")
+    inner = column.type.item
+    if kind == "labels" and (inner is None or inner.kind not in (Kind.TEXT, Kind.CHOICE)):
+        kind = "text"
+    low, high = (getattr(column.spec, end, None) for end in ("min", "max"))
+    return PageColumn(column.name, kind, "output", column.step, column.field, low, high)

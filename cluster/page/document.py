@@ -1,0 +1,147 @@
+"""Builds the frame of the page around its rows: the summary, the styles, the scripts and the index.
+
+Rule: the policy of the page forbids everything except the styles and scripts of this frame, by their hashes.
+A browser that follows it loads nothing and sends nothing, whatever the texts of a run hold.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from actors.core.messages.journal import RunView
+from actors.core.messages.values import Json
+from actors.runtime.log_guard import censored
+from cluster.page import drawings
+from cluster.page.blocks import packed
+from cluster.page.columns import PageColumn
+from cluster.page.figures import RunFigures
+from cluster.page.summary import FILTERS, page_summary
+from cluster.program import VERSION, program
+from cluster.report.failures import FailureCause
+from cluster.report.item_columns import stored_steps
+from cluster.report.receipt import step_of
+
+_ASSETS = Path(__file__).parent / "assets"
+_STYLES = ("uplot/uPlot.min.css", "base.css", "report.css", "tables.css", "narrow.css")
+_PLOTS = "uplot/uPlot.iife.min.js"
+_SCRIPTS = ("elements.js", "data.js", "csv.js", "plots.js", "table.js", "detail.js", "report.js")
+_ROWS = "<!-- rows -->"
+
+
+@dataclass(frozen=True, slots=True)
+class TableData:
+    """What the page must know to read a table: `starts` are the first rows of its blocks.
+
+    `total` counts the rows of the run, `count` those in the file.
+    """
+
+    columns: Sequence[PageColumn]
+    count: int
+    total: int
+    starts: Sequence[int]
+
+    def document(self) -> dict[str, Json]:
+        """Return the table as the page reads it."""
+        return {
+            "columns": [column.document() for column in self.columns],
+            "count": self.count,
+            "total": self.total,
+            "starts": list(self.starts),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PageData:
+    """The tables of a page, and the number of tasks that have not ended."""
+
+    tasks: TableData
+    items: TableData
+    history: TableData
+    unended: int
+
+
+def frame(
+    run: RunView, figures: RunFigures, causes: Collection[FailureCause], data: PageData, now: float
+) -> tuple[bytes, bytes]:
+    """Return what stands before and after the rows."""
+    styles = "\n".join(map(_asset, _STYLES))
+    plots, scripts = _asset(_PLOTS), "\n".join(map(_asset, _SCRIPTS))
+    policy = (
+        "default-src 'none'; "
+        f"script-src {_hash(plots)} {_hash(scripts)}; style-src {_hash(styles)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    text = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            policy=policy,
+            styles=Markup(styles),  # noqa: S704 - our own files
+            plots=Markup(plots),  # noqa: S704 - same
+            scripts=Markup(scripts),  # noqa: S704 - same
+            index=packed(_index(run, figures, data)),
+            data=data,
+            draw=drawings,
+            version=VERSION,
+            **page_summary(run, figures, causes, data.unended, now),
+        )
+    )
+    before, after = text.encode("utf-8", "replace").split(_ROWS.encode())
+    return before, after
+
+
+def _index(run: RunView, figures: RunFigures, data: PageData) -> dict[str, Json]:
+    """Return what the page needs before its first table."""
+    return {
+        "run": run.run_id,
+        "program": program(),
+        "isMap": figures.layout.is_map,
+        "began": run.began_at,
+        "tables": {
+            "tasks": data.tasks.document(),
+            "items": data.items.document(),
+            "history": data.history.document(),
+        },
+        "steps": _steps(run.config),
+        "series": figures.course.series(),
+    }
+
+
+def _steps(config: Mapping[str, Json]) -> list[dict[str, Json]]:
+    """Return the name, the instructions and the prompt of each step."""
+    asked = config.get("evaluate", {})
+    steps = asked if isinstance(asked, list) else [asked]
+    return [
+        {"name": name, "system": step.get("system"), "prompt": step.get("prompt")}
+        for (name, _), step in zip(stored_steps(config), steps, strict=True)
+    ]
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@cache
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text("utf-8").strip()
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS, censored=censored, step=step_of)
+    return environment

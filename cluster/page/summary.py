@@ -1,0 +1,200 @@
+"""What the summary of a page says, in words and figures."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Collection
+from typing import Any
+
+import orjson
+
+from actors.core.messages.journal import RunView
+from actors.core.messages.tasks import TaskState
+from actors.core.messages.values import Json, Usage
+from cluster.page.distributions import LabelSpread
+from cluster.page.drawings import short
+from cluster.page.figures import RunFigures
+from cluster.page.remedies import remedy_of
+from cluster.page.rows import cause_label
+from cluster.program import program
+from cluster.report.console import dollars, duration, plain
+from cluster.report.failures import FailureCause
+from cluster.report.receipt import receipt_of
+from cluster.report.views import is_priced, moment, stopped_by
+from cluster.statistics.intervals import wilson
+
+_TEXT_CHARACTERS = 2_000
+_CONFIG_CHARACTERS = 200_000
+
+
+def page_summary(
+    run: RunView, figures: RunFigures, causes: Collection[FailureCause], unended: int, now: float
+) -> dict[str, Any]:
+    """Return the values of the template."""
+    priced = is_priced(run)
+    best, worst = figures.ranking()
+    lasted = max((run.ended_at or now) - run.began_at, 0.0)
+    receipt = receipt_of(run.spent)
+    fields = [spread for _, spread in figures.fields()]
+    return {
+        "run": run,
+        "is_map": figures.layout.is_map,
+        "unit": "row" if figures.layout.is_map else "task",
+        "headline": _headline(figures, unended),
+        "tone": _tone(figures, unended),
+        "stopped": stopped_by(run),
+        "made": moment(now),
+        "began": moment(run.began_at),
+        "states": _states(figures, unended),
+        "facts": _facts(run, figures, lasted, priced=priced),
+        "best": best,
+        "worst": worst,
+        "scores": figures.scores(),
+        "numbers": [one for one in fields if not isinstance(one, LabelSpread) and one.count],
+        "labels": [one for one in fields if isinstance(one, LabelSpread)],
+        "outliers": figures.outliers(),
+        "causes": [(cause, cause_label(cause), remedy_of(cause, run.run_id)) for cause in causes],
+        "receipt": receipt,
+        "priced": priced,
+        "spent": run.spent.usage,
+        "endpoints": [
+            (name, one, one.percentiles()) for name, one in sorted(figures.course.endpoints.items())
+        ],
+        "sources": sorted(figures.sources.items()),
+        "config": _config(run.config),
+        "program": program(),
+        "share": _share,
+    }
+
+
+def _headline(figures: RunFigures, unended: int) -> str:
+    noun = "row" if figures.layout.is_map else "task"
+    total = figures.tasks + unended
+    if not total:
+        return f"No {noun} was accepted"
+    succeeded = figures.states[TaskState.SUCCEEDED]
+    if succeeded == total:
+        return f"All {total:,} {noun}s succeeded" if total > 1 else f"The {noun} succeeded"
+    others = (
+        (figures.states[TaskState.FAILED], "failed", "failed"),
+        (figures.states[TaskState.PARTIAL], "is partial", "are partial"),
+        (figures.states[TaskState.CANCELLED], "was cancelled", "were cancelled"),
+        (unended, "has not ended", "have not ended"),
+    )
+    parts = [f"{count:,} {one if count == 1 else many}" for count, one, many in others if count]
+    return f"{succeeded:,} of {total:,} {noun}s succeeded; {', '.join(parts)}"
+
+
+def _tone(figures: RunFigures, unended: int) -> str:
+    if figures.states[TaskState.FAILED] or not figures.tasks:
+        return "failed"
+    return "partial" if unended or len(+figures.states) > 1 else next(iter(+figures.states), "partial")
+
+
+def _states(figures: RunFigures, unended: int) -> list[tuple[str, int]]:
+    order = (TaskState.FAILED, TaskState.PARTIAL, TaskState.CANCELLED)
+    counts = [(state.value, figures.states[state]) for state in order]
+    counts += [("open", unended), ("succeeded", figures.states[TaskState.SUCCEEDED])]
+    return [(state, count) for state, count in counts if count]
+
+
+def _facts(run: RunView, figures: RunFigures, lasted: float, *, priced: bool) -> list[tuple[str, str, str]]:
+    """Return the name, the value and the detail of each figure at the top."""
+    spent, counts = run.spent.usage, run.spent.counts
+    tasks = figures.tasks
+    unit = "row" if figures.layout.is_map else "task"
+    facts = [("cost", cost(spent, priced), f"{cost(_each(spent, tasks), priced)} a {unit}" if tasks else "")]
+    facts.append(("calls", f"{counts.billed:,}", _others(run)))
+    facts.append(
+        (
+            "tokens",
+            compact(spent.tokens),
+            f"{compact(spent.input_tokens)} in, {compact(spent.output_tokens)} out",
+        )
+    )
+    rate = counts.billed / lasted if lasted > 0 else 0.0
+    facts.append(("time", duration(lasted), f"{short(round(rate, 1))} calls/s"))
+    if not figures.layout.is_map:
+        failed = figures.items - figures.item_states["succeeded"]
+        facts.append(
+            ("items", f"{figures.items:,}", f"{failed:,} not answered" if failed else "all answered")
+        )
+    return facts
+
+
+def _others(run: RunView) -> str:
+    counts = run.spent.counts
+    parts = {
+        "reused": counts.reused,
+        "refused": counts.refused,
+        "failed": counts.failed,
+        "unusable": counts.unusable,
+        "in doubt": counts.in_doubt,
+    }
+    return (
+        ", ".join(f"{count:,} {name}" for name, count in parts.items() if count) or "none refused or failed"
+    )
+
+
+def _each(usage: Usage, tasks: int) -> Usage:
+    return Usage(usage.input_tokens, usage.output_tokens, usage.cost_usd / tasks)
+
+
+def _share(count: int, whole: int) -> str:
+    """Return a share in per cent, with its interval."""
+    if not whole:
+        return ""
+    interval = wilson(count, whole)
+    return f"{count / whole:.1%} ({interval.low * 100:.1f}–{interval.high * 100:.1f})"  # noqa: RUF001 - a range
+
+
+def _config(config: Json) -> str:
+    text = orjson.dumps(config, option=orjson.OPT_INDENT_2).decode()
+    return text[:_CONFIG_CHARACTERS]
+
+
+# ---- text ------------------------------------------------------------------------------------------------
+
+
+def cost(usage: Usage, priced: bool) -> str:  # noqa: FBT001 - a filter of the template
+    """Return a cost with as many digits as it needs."""
+    known = usage.known_cost(is_priced=priced)
+    small = known is not None and 0 < known < 0.01
+    return dollars(usage, is_priced=priced, digits=6 if small else 2)
+
+
+def compact(count: int) -> str:
+    """Return a large count in thousands or millions."""
+    for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k")):
+        if count >= size:
+            divisor = 1_000 if unit == "k" else size
+            return f"{count / divisor:,.1f} {unit}"
+    return f"{count:,}"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "–"  # noqa: RUF001 - no value
+    return f"{value * 1000:.0f} ms" if value < 1 else duration(value)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else short(value)  # noqa: RUF001 - no value
+
+
+def _text(value: object) -> str:
+    return plain(str(value), _TEXT_CHARACTERS)
+
+
+def _clock(at: float) -> str:
+    return f"{dt.datetime.fromtimestamp(at, dt.UTC):%H:%M:%S}"
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "number": _number,
+    "seconds": _seconds,
+    "text": _text,
+    "cost": cost,
+    "compact": compact,
+    "clock": _clock,
+}

@@ -1,0 +1,216 @@
+"""Writes the page of a run: one pass over its tasks for the figures, another for the rows.
+
+Rule 1: memory does not grow with the run. Rows go to a temporary file, block by block.
+Rule 2: the file appears whole or not at all.
+Rule 3: a page over its maximum size keeps the failed and incomplete tasks first, then others at random, and
+says how many are left out. The figures of the summary always cover all tasks.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from actors.core.errors import ConfigError
+from actors.core.journal import keys
+from actors.core.journal.reads import read_attempts
+from actors.core.journal.rows import RUNNING, load_report
+from actors.core.messages.journal import RunView, TaskView
+from actors.core.messages.tasks import Report, Task
+from actors.journal.stores.base import Store
+from cluster.history.asked import RunQuestions
+from cluster.page.blocks import BlockFile, PageFullError, TableBlocks
+from cluster.page.columns import PageTables, page_tables
+from cluster.page.document import PageData, TableData, frame
+from cluster.page.figures import RunFigures
+from cluster.page.rows import RowMaker
+from cluster.page.selection import Selection, is_failure
+from cluster.records.reading import events_of, silent_runs, tasks_in_order
+from cluster.records.records import CODEC, found_run
+from cluster.report.failures import FailureCause
+from cluster.report.tables.columns import Layout
+from cluster.report.task_history import TaskHistory
+from cluster.report.views import is_priced
+
+MOST_MB = 15.0
+MOST_ROWS = 200_000  # a browser searches them in a second
+_FRAME_BYTES = 400_000  # of the file, besides the rows
+_MOST_PASSES = 8
+_COPIED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """How a page is written. `hidden`: the columns whose values it does not show."""
+
+    hidden: tuple[str, ...] = ()
+    most_mb: float = MOST_MB
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPage:
+    """A page that was written: its size, and how many of the tasks it holds."""
+
+    path: Path
+    size: int
+    kept: int
+    tasks: int
+
+
+def write_page(store: Store, run_id: str, path: Path, now: float, options: PageOptions) -> WrittenPage:
+    """Write the page of a run. Raises `ConfigError` for unknown hidden columns, and `OSError`."""
+    return _PageWriter(store, run_id, now, options).write(path)
+
+
+class _PageWriter:
+    def __init__(self, store: Store, run_id: str, now: float, options: PageOptions) -> None:
+        self._store = store
+        self._now = now
+        self._options = options
+        self._run: RunView = found_run(store, run_id)
+        self._is_priced = is_priced(self._run)
+        self._is_live = self._run.state == RUNNING and not silent_runs(store, [self._run])
+        self._failed = self._open = 0
+
+    def write(self, path: Path) -> WrittenPage:
+        figures = self._figures()
+        tables = page_tables(figures)
+        _check_hidden(self._options.hidden, tables, figures)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        causes = figures.failures.causes()
+        # The page may hold what others must not read: both files are readable by their owner alone.
+        with tempfile.TemporaryFile(dir=path.parent) as spool:
+            data, kept = self._spooled(spool, figures, tables, causes)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    before, after = frame(self._run, figures, causes, data, self._now)
+                    file.write(before)
+                    spool.seek(0)
+                    shutil.copyfileobj(spool, file, _COPIED_BYTES)
+                    file.write(after)
+                    size = file.tell()
+                Path(name).replace(path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        return WrittenPage(path, size, kept, figures.tasks + self._open)
+
+    def _figures(self) -> RunFigures:
+        """Return the figures of all tasks."""
+        run = self._run
+        figures = RunFigures(run, Layout.stored(run.config, is_priced=self._is_priced), self._now)
+        for view, report in self._tasks():
+            attempts = read_attempts(self._store, CODEC, run.run_id, view.key)
+            self._failed += is_failure(report)
+            if report is None:
+                self._open += 1
+                figures.course.add(attempts)
+            else:
+                figures.add(Task(view.key, view.params), report, attempts)
+        return figures
+
+    def _tasks(self) -> Iterator[tuple[TaskView, Report | None]]:
+        for view in tasks_in_order(self._store, self._run.run_id):
+            data = self._store.get(keys.report(self._run.run_id, view.key))
+            yield view, None if data is None else load_report(CODEC, data)
+
+    def _spooled(
+        self,
+        spool: BinaryIO,
+        figures: RunFigures,
+        tables: PageTables,
+        causes: Collection[FailureCause],
+    ) -> tuple[PageData, int]:
+        """Write the rows of as many tasks as fit to `spool`, and return what the page needs to read them."""
+        total = figures.tasks + self._open
+        most_bytes = max(self._options.most_mb * 1e6 - _FRAME_BYTES, 0)
+        shown = frozenset(figures.shown_keys())
+        rows = figures.items + total
+        selection = self._fitting(total * MOST_ROWS / rows, total) if rows > MOST_ROWS else Selection()
+        questions = RunQuestions(self._run, self._options.hidden)
+        maker = RowMaker(tables, questions, causes, self._run.began_at)
+        for number in range(_MOST_PASSES):
+            spool.seek(0)
+            spool.truncate()
+            file = BlockFile(spool, int(most_bytes))
+            written = _Written.begun(file, tables)
+            try:
+                for view, report in self._tasks():
+                    if view.key in shown or selection.keeps(view.key, report):
+                        written.add(maker, self._history(questions, view, report))
+                return written.data(tables, figures, self._open), written.tasks.count
+            except PageFullError:
+                fitting = most_bytes / (file.size / max(written.tasks.count, 1))
+                selection = self._fitting(fitting * 0.8**number, total)
+                shown = shown if number + 2 < _MOST_PASSES else frozenset()
+        raise ConfigError(f"the page does not fit in {self._options.most_mb:g} MB; raise --max-mb")
+
+    def _fitting(self, most: float, total: int) -> Selection:
+        return Selection.fitting(most, self._failed, total - self._failed)
+
+    def _history(self, questions: RunQuestions, view: TaskView, report: Report | None) -> TaskHistory:
+        run_id = self._run.run_id
+        history = TaskHistory(
+            run_id,
+            view,
+            report,
+            read_attempts(self._store, CODEC, run_id, view.key),
+            events_of(self._store, run_id, view.key),
+            is_priced=self._is_priced,
+            is_live=self._is_live,
+        )
+        return questions.of(self._store, history)
+
+
+@dataclass(slots=True)
+class _Written:
+    """The tables of a page, as they are being written."""
+
+    tasks: TableBlocks
+    items: TableBlocks
+    history: TableBlocks
+
+    @classmethod
+    def begun(cls, file: BlockFile, tables: PageTables) -> _Written:
+        return cls(
+            TableBlocks(file, "tasks", len(tables.tasks)),
+            TableBlocks(file, "items", len(tables.items)),
+            TableBlocks(file, "history", 1),
+        )
+
+    def add(self, maker: RowMaker, history: TaskHistory) -> None:
+        task, items, document = maker.rows(history, self.tasks.count, self.items.count)
+        self.tasks.add(task)
+        for item in items:
+            self.items.add(item)
+        self.history.add([document])
+
+    def data(self, tables: PageTables, figures: RunFigures, unended: int) -> PageData:
+        for table in (self.tasks, self.items, self.history):
+            table.flush()
+        return PageData(
+            tasks=TableData(tables.tasks, self.tasks.count, figures.tasks + unended, self.tasks.starts),
+            items=TableData(tables.items, self.items.count, figures.items, self.items.starts),
+            history=TableData((), self.history.count, self.history.count, self.history.starts),
+            unended=unended,
+        )
+
+
+def _check_hidden(hidden: Collection[str], tables: PageTables, figures: RunFigures) -> None:
+    """Raise `ConfigError` if a hidden column does not exist, or names the tasks."""
+    outputs = {name for column in figures.layout.outputs for name in (column.name, column.field)}
+    known = [*tables.inputs, *sorted(outputs), "text"]
+    for name in hidden:
+        if name not in known:
+            raise ConfigError(f"--redact {name}: there is no such column; known: {', '.join(known)}")
+        if name in (figures.key_columns or ()):
+            raise ConfigError(
+                f"--redact {name}: the column holds the keys, which name the tasks in the page; "
+                "run with another --key to leave it out"
+            )

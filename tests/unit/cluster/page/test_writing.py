@@ -1,0 +1,201 @@
+"""The page of a run: all of its facts, bounded, and harmless whatever its texts hold."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from msgspec.structs import replace
+
+from actors.core.errors import ConfigError
+from actors.core.messages.journal import Accept, CloseRun, Collected
+from actors.core.messages.tasks import (
+    DimensionResult,
+    Fetched,
+    Item,
+    ItemResult,
+    ItemState,
+    SourceOutcome,
+    Task,
+    TaskState,
+)
+from actors.core.messages.values import Usage
+from cluster.config.model import HeadraceConfig
+from cluster.page.writing import PageOptions, write_page
+from cluster.records.records import CODEC
+from tests.unit.support.page_reader import PageReader
+from tests.unit.support.stored_run import StoredRun
+
+ENDPOINT = {"name": "e", "base_url": "http://127.0.0.1:1/v1", "model": "m"}
+HOSTILE = "</script></template><img src=x onerror=alert(1)>\u2028\x00\ud800{{ 7 * 7 }}<!-- rows -->"
+LABEL = {"label": {"type": "string", "choices": ("good", "bad")}}
+STEP = {"name": "triage", "system": "Be brief.", "prompt": "Rate {body} for {owner}", "output": LABEL}
+
+
+def job(**changes):
+    return HeadraceConfig.model_validate({"llm": {"endpoints": (ENDPOINT,)}, "evaluate": STEP, **changes})
+
+
+def rows_run(*tasks, keep="calls", **changes):
+    """Return a run in map form in which each task has the answer "bad"."""
+    run = StoredRun(job(**changes), keep=keep, codec=CODEC)
+    for task in tasks:
+        run.answer(task, Usage(20, 5, 0.01))
+    return run
+
+
+def row(key, body="a mug", owner="Ann Smith"):
+    return Task(key, {"body": body, "owner": owner})
+
+
+def page_of(run, tmp_path, **options):
+    run.desk.tell(CloseRun(run.run_id, "interrupted"))  # of a running one, the heartbeat is awaited
+    written = write_page(run.store, run.run_id, tmp_path / "page.html", 1e6, PageOptions(**options))
+    assert written.size == written.path.stat().st_size
+    return PageReader(written.path)
+
+
+def test_a_row_has_its_input_its_answer_its_prompt_and_its_attempts(tmp_path):
+    page = page_of(rows_run(row("r1"), row("r2", "a lamp")), tmp_path)
+    first, second = page.rows("tasks")
+    assert (first["key"], first["state"], first["body"], first["label"]) == (
+        "r1",
+        "succeeded",
+        "a mug",
+        "bad",
+    )
+    assert (first["cost"], first["cause"], first["error"]) == (0.01, [], None)
+    (asked,) = page.histories()[1]["asked"]
+    assert asked[0]["prompt"] == "Rate a lamp for Ann Smith"
+    (attempt,) = page.histories()[1]["attempts"]
+    assert attempt[0] == asked[0]["call"]
+    assert (attempt[2], attempt[5], attempt[7:10]) == ("e", "answered", [20, 5, 0.01])
+    assert page.index["steps"] == [{"name": "triage", "system": "Be brief.", "prompt": STEP["prompt"]}]
+    assert second["label"] == "bad"
+    assert "All 2 rows succeeded" in page.document.text
+
+
+def test_failed_rows_are_counted_by_cause_with_a_remedy_and_open_ones_are_shown(tmp_path):
+    run = rows_run(row("r1"))
+    for key in ("r2", "r3"):
+        run.reject(row(key))
+    run.desk.tell(Accept(run.run_id, row("r4")))
+    page = page_of(run, tmp_path)
+    assert [each["state"] for each in page.rows("tasks")] == ["succeeded", "failed", "failed", "open"]
+    assert page.rows("tasks")[1]["cause"] == page.rows("tasks")[2]["cause"] != []
+    assert "1 of 4 rows succeeded; 2 failed, 1 has not ended" in page.document.text
+    assert "The same request fails again." in page.document.text
+    assert f"retry {run.run_id} --failed --partial" in page.document.text
+
+
+def sourced_run(finding="It is good."):
+    """Return a run with a source, whose task has two items and a finding about them."""
+    output = {"quality": {"type": "number", "min": 0, "max": 10}, "note": {"type": "string"}}
+    step = {"name": "rate", "prompt": "Rate {text}", "output": output}
+    changes = {
+        "sources": ({"name": "wire", "kind": "simulated"},),
+        "dimensions": ({"name": "quality", "field": "quality"},),
+    }
+    run = StoredRun(job(evaluate=step, **changes), keep="calls", codec=CODEC)
+    task = Task("t1", {"city": "Ulm"})
+    run.desk.tell(Accept(run.run_id, task))
+    texts = {"wire:0": "It works.", "wire:1": "It does not."}
+    items = tuple(Item(each, "wire", text) for each, text in texts.items())
+    run.desk.tell(Collected(run.run_id, "t1", (Fetched("wire", items),)))
+    values = {"rate": {"quality": 7.5, "note": "fine"}}
+    results = (
+        ItemResult("wire:0", "wire", ItemState.SUCCEEDED, values),
+        ItemResult("wire:1", "wire", ItemState.SKIPPED),
+    )
+    report = run.report(task, TaskState.PARTIAL, results, Usage())
+    quality = DimensionResult("quality", 7.5, 6.0, 9.0, 1, finding, ("wire:0",), ("thin",))
+    run.end(replace(report, overall=0.75, dimensions=(quality,), sources={"wire": SourceOutcome(2)}))
+    return run
+
+
+def test_a_task_has_its_items_and_its_findings_with_their_evidence(tmp_path):
+    page = page_of(sourced_run(), tmp_path)
+    (task,) = page.rows("tasks")
+    assert (task["overall"], task["quality"], task["items"], task["not answered"]) == (0.75, 7.5, 2, 1)
+    first, second = page.rows("items")
+    assert (first["task"], first["item"], first["quality"], first["note"]) == (0, "wire:0", 7.5, "fine")
+    assert (second["state"], second["quality"]) == ("skipped", None)
+    (history,) = page.histories()
+    (finding,) = history["findings"]
+    assert (finding["finding"], finding["evidence"], finding["flags"]) == (
+        "It is good.",
+        ["wire:0"],
+        ["thin"],
+    )
+    assert (finding["low"], finding["high"]) == (6.0, 9.0)
+    assert history["params"] == {"city": "Ulm"}
+    assert history["sources"] == [["wire", 2, None]]
+    assert history["asked"][0][0]["prompt"].endswith('It works.\n"""\n')
+
+
+def test_hostile_text_stays_text(tmp_path):
+    tasks = [row(HOSTILE, HOSTILE, HOSTILE), row("r2")]
+    run = rows_run(*tasks)
+    run.reject(row(f"{HOSTILE} again", HOSTILE))
+    page = page_of(run, tmp_path)
+    assert page.rows("tasks")[0]["body"] == HOSTILE
+    assert page.histories()[0]["asked"][0][0]["prompt"].startswith("Rate </script></template><img src=x")
+    tags = [tag for tag, _ in page.document.elements]
+    assert tags.count("script") == 2
+    assert "img" not in tags
+    assert tags.count("template") == 1 + sum(len(table["starts"]) for table in page.index["tables"].values())
+
+
+def test_a_page_may_load_nothing_and_names_no_handler(tmp_path):
+    page = page_of(sourced_run(HOSTILE), tmp_path)
+    elements = page.document.elements
+    (policy,) = [attributes["content"] for _, attributes in elements if "http-equiv" in attributes]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    for tag, attributes in elements:
+        assert not [name for name in attributes if name.startswith("on") or name in ("style", "src")], tag
+        assert attributes.get("href", "#").startswith(("#", "data:image/svg+xml,")), attributes
+
+
+def test_hidden_columns_are_nowhere_in_the_page(tmp_path):
+    run = rows_run(row("r1", "a mug from Ann Smith"), row("r2"))
+    page = page_of(run, tmp_path, hidden=("owner", "label"))
+    assert "Ann Smith" not in str(page.blocks)
+    assert page.rows("tasks")[0]["owner"] == page.rows("tasks")[0]["label"] == "[redacted]"
+    assert page.histories()[1]["asked"][0][0]["prompt"] == "Rate a mug for [redacted]"
+    assert page.histories()[1]["attempts"][0][0] == page.histories()[1]["asked"][0][0]["call"]
+
+
+@pytest.mark.parametrize(("hidden", "said"), [("ownr", "no such column"), ("id", "holds the keys")])
+def test_a_column_that_cannot_be_hidden_is_named(hidden, said, tmp_path):
+    tasks = [Task(key, {"id": key, "body": "x", "owner": "y"}) for key in ("a", "b")]
+    with pytest.raises(ConfigError, match=said):
+        page_of(rows_run(*tasks), tmp_path, hidden=(hidden,))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_over_its_size_keeps_the_failures_and_says_how_many_it_leaves_out(tmp_path):
+    noise = [f"{number:x}" * 1_000 for number in range(7 * 10**6, 7 * 10**6 + 400)]
+    run = rows_run(*(row(f"r{number}", "".join(sorted(text, key=hash))) for number, text in enumerate(noise)))
+    for number in range(5):
+        run.reject(row(f"bad{number}"))
+    page = page_of(run, tmp_path, most_mb=0.45)
+    assert len(page.source.encode()) < 450_000
+    states = [each["state"] for each in page.rows("tasks")]
+    assert states.count("failed") == 5
+    assert 5 < len(states) < 405
+    assert f"the details of {len(states)} of 405 rows" in page.document.text
+    assert "400 of 405 rows succeeded" in page.document.text
+
+
+def test_a_run_without_tasks_has_a_page(tmp_path):
+    page = page_of(rows_run(), tmp_path)
+    assert "No row was accepted" in page.document.text
+    assert page.rows("tasks") == []
+
+
+def test_each_asset_is_written_for_a_policy_without_inline_code(tmp_path):
+    source = page_of(rows_run(row("r1")), tmp_path).source
+    own = source.split('<script type="module">')[1].split("</script>")[0]
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", own)
+    assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|sendBeacon|https?://(?!www\.w3\.org/)", own)
