@@ -83,6 +83,10 @@ network:  ## installs Debian's iproute2, for the tests on several hosts; they ar
 monitoring:  ## installs Debian's Prometheus, for the tests of metrics and alerts; they are skipped without it
 	command -v promtool >/dev/null || (apt-get update --quiet && apt-get install --yes --no-install-recommends prometheus)
 
+.PHONY: manifests
+manifests:  ## installs Debian's kustomize, for the tests of the manifests; they are skipped without it
+	command -v kustomize >/dev/null || (apt-get update --quiet && apt-get install --yes --no-install-recommends kustomize)
+
 .PHONY: check
 check: install  ## style and types
 	$(BIN)/ruff check .
@@ -123,6 +127,7 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --onl
 lock:  ## updates the pinned versions; needs uv on the PATH
 	echo pip | $(LOCK) --no-annotate -o requirements/pip.txt -
 	$(LOCK) pyproject.toml --extra dev --extra postgres --extra redis --extra sql --extra bedrock --extra telemetry -o requirements/dev.txt
+	echo 'hatchling>=1.27' | $(LOCK) --no-annotate -c requirements/dev.txt -o requirements/build.txt -
 	$(LOCK) pyproject.toml --extra postgres --extra redis --extra sql --extra bedrock --extra telemetry -c requirements/dev.txt -o requirements/run.txt
 	$(LOCK) pyproject.toml --extra local-llm -c requirements/dev.txt -o requirements/local-llm.txt
 	$(LOCK) pyproject.toml --extra bench -c requirements/dev.txt -o requirements/bench.txt

@@ -166,8 +166,11 @@ class Dispatcher:
     def _on_progress(self, client: str, answer: asyncio.Future[StreamProgress]) -> None:
         error = answer.exception()
         if error is None:
-            self._happened(Streamed(answer.result()))
-            self._watch(client)
+            progress = answer.result()
+            self._happened(Streamed(progress))
+            if progress.is_leaving:
+                self._happened(ClientLeft(client))
+            self._watch(client)  # also of a client that leaves: so the courier finds it when it is elsewhere
         else:
             _ignore_loss(answer)  # the client is asked again after its restart
 

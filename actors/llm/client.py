@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.core.censor import NO_SECRETS, Censor
-from actors.core.errors import Blame, Failure, FailureKind, HeadraceError
+from actors.core.errors import Blame, Failure, FailureKind, HeadraceError, PeerLostError
 from actors.core.messages.attempts import (
     Abort,
     Adopt,
@@ -103,12 +103,28 @@ class LLMClient:
         self._recorder = CallRecorder(journal, self._linger, {one.name: one.model for one in endpoints})
         self._ended = 0
         self._closing = False
+        self._leaving: asyncio.Future[None] | None = None  # done once no attempt is left
         self.inbox = Inbox(self._on_item, linger=self._linger)
 
     def statistics(self) -> LLMClientStatistics:
         """Return a frozen snapshot."""
         queues = {endpoint: queue.statistics() for endpoint, queue in self._queues.items()}
         return LLMClientStatistics(self._name, queues, self._ended)
+
+    async def leave(self) -> None:
+        """Hand the shares back, and return once no attempt is left. The host of the client is about to stop.
+
+        The dispatcher gives the attempts that wait here to other clients.
+        """
+        if self._leaving is None:
+            self._leaving = asyncio.get_running_loop().create_future()
+            self._progress.leave()
+            for queue in self._queues.values():
+                queue.set_slots(0)
+            for offered in self._withdrawn():
+                self._turn_away(offered.reply)
+            self._check_left()
+        await asyncio.shield(self._leaving)
 
     async def close(self) -> None:
         """Abort all attempts without reporting them, and close all connections."""
@@ -130,12 +146,15 @@ class LLMClient:
         self, item: Attempt | SetShare | Abort | TakeOver | Adopt | WatchStreams, reply: Reply
     ) -> None:
         match item:
+            case Attempt() if self._leaving is not None:
+                self._turn_away(reply)
             case Attempt():
                 clearance = self._recorder.intend(item)
                 self._offered[item.id] = _QueuedAttempt(item, time.monotonic(), reply, clearance)
                 self._start(self._queues[item.endpoint].offer(item.id, item, first=item.first))
             case SetShare(endpoint, slots, reserved):
-                self._start(self._queues[endpoint].set_slots(slots, reserved))
+                if self._leaving is None:
+                    self._start(self._queues[endpoint].set_slots(slots, reserved))
                 reply(Done())
             case Abort(ids):
                 for attempt_id in ids:
@@ -228,16 +247,23 @@ class LLMClient:
         # as partial that are resumed later.
         if offered is not None and not self._closing:
             offered.reply(outcome, urgent=urgent)
+        self._check_left()
+
+    def _turn_away(self, reply: Reply) -> None:
+        reply(PeerLostError(self._name, False, "its host is about to stop"), urgent=True)
+
+    def _check_left(self) -> None:
+        if self._leaving is not None and not self._leaving.done() and not self._offered:
+            self._leaving.set_result(None)
 
     # ---- restart of the dispatcher -----------------------------------------------------------------------
 
     def _hand_over(self) -> tuple[Held, ...]:
         """Drop waiting attempts, keep the outcomes of the others for the new dispatcher, and return those."""
         self._kept.clear()
-        for queue in self._queues.values():
-            for attempt in queue.withdraw_all():
-                self._offered.pop(attempt.id)
-                self._recorder.record(attempt, _aborted_unsent(attempt.id), urgent=False)
+        self._withdrawn()
+        if self._leaving is not None:
+            self._progress.leave()  # the new dispatcher does not know it
         for offered in self._offered.values():
             offered.reply = self._keep
         attempts = [offered.attempt for offered in self._offered.values()]
@@ -245,6 +271,13 @@ class LLMClient:
             Held(it.id, it.call_key, it.endpoint, it.number, it.estimate, it.task, it.run_id)
             for it in attempts
         )
+
+    def _withdrawn(self) -> list[_QueuedAttempt]:
+        """Take the attempts that wait out of the queues, and return them. None of them was sent."""
+        waiting = [attempt for queue in self._queues.values() for attempt in queue.withdraw_all()]
+        for attempt in waiting:
+            self._recorder.record(attempt, _aborted_unsent(attempt.id), urgent=False)
+        return [self._offered.pop(attempt.id) for attempt in waiting]
 
     def _keep(self, value: AttemptEnded, *, urgent: bool = False) -> None:  # noqa: ARG002 - it is a Reply
         self._kept[value.id] = value

@@ -27,6 +27,7 @@ class ProgressWatch:
         self._begun: set[int] = set()  # attempts whose first mark was reported
         self._reported_at = float("-inf")
         self._alarm: asyncio.TimerHandle | None = None
+        self._is_leaving = self._leaving_is_new = False
 
     def watch(self, reply: Reply) -> None:
         """Answer `reply` as soon as there is progress.
@@ -48,6 +49,11 @@ class ProgressWatch:
         self._streams.pop(attempt, None)
         self._begun.discard(attempt)
 
+    def leave(self) -> None:
+        """Report that the client leaves, even if no stream makes progress."""
+        self._is_leaving = self._leaving_is_new = True
+        self._schedule()
+
     def close(self) -> None:
         """Stop reporting."""
         if self._alarm is not None:
@@ -57,18 +63,19 @@ class ProgressWatch:
         return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
 
     def _schedule(self) -> None:
-        if self._watching and self._streams and self._alarm is None:
+        if self._watching and (self._streams or self._leaving_is_new) and self._alarm is None:
             delay_s = max(0.0, self._reported_at + self._interval_s - self._now())
             self._alarm = asyncio.get_running_loop().call_later(delay_s, self._report)
 
     def _report(self) -> None:
         self._alarm = None
-        if not self._streams:
+        if not self._streams and not self._leaving_is_new:
             return  # all streams have ended meanwhile
         self._reported_at = self._now()
+        self._leaving_is_new = False
         marks = [mark for known in self._streams.values() for mark in known]
         self._begun.update(self._streams)
         self._streams.clear()
         watching, self._watching = self._watching, []
         for reply in watching:
-            reply(StreamProgress(tuple(marks)))
+            reply(StreamProgress(tuple(marks), self._is_leaving))

@@ -102,6 +102,17 @@ class LLMClientActor(RayShell[LLMClient]):
         tracer = open_tracer(traces, name)
         super().__init__(LLMClient(name, *arguments, **named, tracer=tracer), tracer=tracer)
 
+    async def leave(self, node: str) -> bool:
+        """Hand the shares back if this is the node `node`. Return whether it is, once no attempt is left."""
+        if node != ray.get_runtime_context().get_node_id():
+            return False
+        await self._actor.leave()
+        return True
+
+    async def node(self) -> str:
+        """Return the id of the node on which the client runs."""
+        return str(ray.get_runtime_context().get_node_id())
+
 
 @ray.remote
 class DispatcherActor(RayShell[Dispatcher]):

@@ -101,9 +101,12 @@ def pipeline_names(config: HeadraceConfig) -> tuple[str, ...]:
     return tuple(f"pipeline:{index}" for index in range(config.cluster.pipelines))
 
 
+CLIENT_PREFIX = "llm-client:"
+
+
 def client_names(config: HeadraceConfig) -> tuple[str, ...]:
     """Return the names of the LLM clients."""
-    return tuple(f"llm-client:{index}" for index in range(config.llm.clients))
+    return tuple(f"{CLIENT_PREFIX}{index}" for index in range(config.llm.clients))
 
 
 def source_name(source: str) -> str:

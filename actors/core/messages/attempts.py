@@ -153,6 +153,10 @@ class WatchStreams(Struct, frozen=True):
 
 
 class StreamProgress(Struct, frozen=True):
-    """Client to dispatcher: the progress of streams since the last report, in order of arrival."""
+    """Client to dispatcher: the progress of streams since the last report, in order of arrival.
+
+    `is_leaving`: the client begins no further attempt, because its host is about to stop.
+    """
 
     marks: tuple[StreamMark, ...]
+    is_leaving: bool = False

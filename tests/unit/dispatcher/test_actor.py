@@ -27,6 +27,7 @@ from actors.core.messages.tasks import Cancel
 from actors.core.messages.values import CallCounts, Done, Usage
 from actors.dispatcher import actor as dispatcher_actor
 from actors.transport.inbox import Inbox
+from actors.transport.link import LinkError
 from tests.unit.support.courier_target import At, DirectLink, DirectStream, Visitor
 
 
@@ -159,6 +160,22 @@ async def test_a_drain_is_answered_once_the_attempts_in_flight_have_ended(make_d
     await desk.until(lambda: len(desk.answers) == 2)
     assert desk.answers[2] == Done()
     assert "k2" not in desk.client.replies
+
+
+async def test_a_client_that_leaves_gets_no_more_attempts_until_it_has_begun_again(make_desk):
+    desk = make_desk()
+    desk.ask(call("k1"))
+    await desk.until(lambda: "k1" in desk.client.replies)
+    desk.client.watch(StreamProgress((), is_leaving=True))
+    await desk.until(lambda: len(desk.told(WatchStreams)) == 2)
+    desk.client.answer("k1")
+    desk.ask(call("k2"))
+    await desk.until(lambda: 1 in desk.answers)
+    assert desk.answers[1].values == {"quality": 1.0}
+    assert "k2" not in desk.client.replies
+    desk.client.inbox = Inbox(desk.client.on_item, interval_s=0)  # Ray has restarted it on another host
+    desk.client.stream.break_off(LinkError("restarted"))
+    await desk.until(lambda: "k2" in desk.client.replies)
 
 
 async def test_all_who_ask_the_same_are_answered_and_it_is_asked_once(make_desk):

@@ -176,6 +176,25 @@ async def test_who_watches_is_told_how_far_streams_have_come(desk):
     assert [(mark.attempt, mark.streamed) for mark in progress.marks] == [(1, 3)]
 
 
+async def test_a_client_that_leaves_ends_what_is_in_flight_and_sends_nothing_more(desk):
+    await desk.send(SetShare("main", 1), attempt(1), attempt(2), WatchStreams())
+    leaving = asyncio.create_task(desk.client.leave())
+    await desk.hear()
+    assert desk.answers[4].is_leaving
+    assert not desk.answers[3].may_have_run  # the dispatcher gives it to another client
+    await desk.send(SetShare("main", 5), attempt(3))
+    assert (desk.answers[5], desk.answers[6].may_have_run) == (Done(), False)
+    assert not leaving.done()
+    desk.endpoint.may_answer.set()
+    await leaving
+    async with asyncio.timeout(5):
+        while 2 not in desk.answers:  # replies gather for some milliseconds
+            await asyncio.sleep(0)
+    assert desk.endpoint.asked == [1]
+    assert desk.answers[2].values == {"quality": 1.0}
+    await desk.client.leave()  # of an idle client
+
+
 # ---- a dispatcher that begins anew -----------------------------------------------------------------------
 
 

@@ -37,7 +37,7 @@ def test_a_lock_pins_each_dependency_of_the_project(name):
     assert names <= pinned(name).keys()
 
 
-@pytest.mark.parametrize("name", [*EXTRAS, "pip"])
+@pytest.mark.parametrize("name", [*EXTRAS, "build", "pip"])
 def test_a_lock_names_wheels_by_hash_and_no_index(name):
     text = lock(name)
     assert text.startswith("--only-binary :all:\n")
@@ -48,6 +48,6 @@ def test_a_lock_names_wheels_by_hash_and_no_index(name):
 
 def test_the_locks_agree_on_every_version():
     versions = {}
-    for name in EXTRAS:
+    for name in (*EXTRAS, "build"):
         for package, version in pinned(name).items():
             assert versions.setdefault(package, version) == version, package
