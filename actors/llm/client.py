@@ -38,6 +38,7 @@ from actors.llm.progress_watch import ProgressWatch
 from actors.llm.requests.attachments import DEFAULT_ATTACHMENTS, AttachmentReader, AttachmentSettings
 from actors.llm.translate import from_defect
 from actors.runtime.log_guard import guard_logs
+from actors.runtime.telemetry.logs import log_about
 from actors.runtime.telemetry.tracer import Tracer
 from actors.transport.address import Address
 from actors.transport.inbox import Inbox, Reply
@@ -176,6 +177,7 @@ class LLMClient:
             running.add_done_callback(partial(self._on_done, attempt))
 
     async def _run(self, attempt: Attempt) -> AttemptEnded:
+        log_about(attempt.task, attempt.call_key)
         offered = self._offered[attempt.id]
         started = None
         try:

@@ -43,6 +43,7 @@ from actors.pipeline.task_recorder import TaskRecorder
 from actors.pipeline.task_rules import TaskJob, TaskRules
 from actors.pipeline.task_run import TaskRunner
 from actors.runtime.futures import retrieve
+from actors.runtime.telemetry.logs import log_about
 from actors.runtime.telemetry.tracer import Tracer
 from actors.transport.address import Address
 from actors.transport.courier import Courier
@@ -365,6 +366,7 @@ class Pipeline:
         of thousands of tasks would fill the memory. Raises the errors of the journal; the task is then
         unfinished and will be resumed.
         """
+        log_about(job.key)
         try:
             await self._slots.acquire(job.submit.priority, job.submit.tenant)
             self._active += 1

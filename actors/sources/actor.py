@@ -18,6 +18,7 @@ from actors.core.limits.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.core.messages.tasks import Fetch, Fetched, Item, Task
 from actors.core.metrics.measures import FETCHES, MeasureReading
 from actors.runtime.log_guard import guard_logs
+from actors.runtime.telemetry.logs import log_about
 from actors.runtime.threads import OnThreads
 from actors.sources.base import Source, SourceSettings
 from actors.sources.items import measured
@@ -109,6 +110,7 @@ class GuardedSource:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, fetch: Fetch, reply: Reply) -> None:
+        log_about(fetch.task.key)
         fetched = Fetched(self._settings.name, (), self._broken, 0)
         if self._broken is None:
             fetched = await self._fetch(fetch, self._clock() + fetch.expires_in_s)

@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors.core.errors import Blame, HeadraceError
 from actors.core.messages.protocols import FromJournal, FromPipeline, ToJournal, ToPipeline
 from actors.runtime.futures import retrieve
+from actors.runtime.telemetry.settings import ActorTelemetry
 from actors.runtime.telemetry.tracer import Tracer
 from actors.transport.courier import Courier
 from actors.transport.discovery import RayAddress
@@ -36,7 +37,7 @@ from cluster.assembly.ray_actors import (
     SourceActor,
 )
 from cluster.assembly.ray_steps import warm_up
-from cluster.assembly.telemetry import open_tracer, trace_settings
+from cluster.assembly.telemetry import actor_telemetry, open_tracer
 from cluster.assembly.topology import (
     TopologyStatistics,
     client_names,
@@ -174,13 +175,15 @@ class Maker:
         ).remote(*arguments, **named)
         return cast("ActorHandle[Any]", made)
 
-    def journal(self, config: HeadraceConfig) -> ActorHandle[Any]:
+    def journal(self, config: HeadraceConfig, telemetry: ActorTelemetry) -> ActorHandle[Any]:
         """Return the journal."""
         where = options(self.nodes, config.cluster.place.journal)
         if isinstance(config.store, SqliteSection):  # a restart on another node would not find the file
             node = ray.get_runtime_context().get_node_id()
             where = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
-        return self.actor(JournalActor, "journal", journal_settings(config), **where)
+        return self.actor(
+            JournalActor, "journal", journal_settings(config), named={"telemetry": telemetry}, **where
+        )
 
 
 def build(
@@ -196,10 +199,10 @@ def build(
     actor, place = maker.actor, config.cluster.place
     on_each_node = options(maker.nodes)  # each host adds its ports and cores
     journal_at: RayAddress[ToJournal, FromJournal] = RayAddress("journal", namespace)
-    journal = maker.journal(config)
     # Replicas of a service build the same actors, each with what the first of them gave.
-    traces = trace_settings(config, "" if shared else secrets.token_hex(4))
-    named = {"censor": config.censor()}
+    telemetry = actor_telemetry(config, run_id, "" if shared else secrets.token_hex(4))
+    journal = maker.journal(config, telemetry)
+    named = {"censor": config.censor(), "telemetry": telemetry}
     sources = {
         one.name: actor(
             SourceActor,
@@ -216,7 +219,7 @@ def build(
             LLMClientActor,
             name,
             *(name, llm.endpoints, forms, llm.timeout_s, journal_at),
-            named={**named, "attachments": llm.attachments, "traces": traces},
+            named={**named, "attachments": llm.attachments},
             **on_each_node,
         )
         for name in client_names(config)
@@ -228,7 +231,7 @@ def build(
         tuple(RayAddress(name, namespace) for name in clients),
         journal_at,
         run_id,
-        named={"traces": traces},
+        named={"telemetry": telemetry},
         **options(maker.nodes, place.dispatcher),
     )
     settings = partial(
@@ -245,13 +248,13 @@ def build(
             *(name, settings(index=index)),
             RayAddress("dispatcher", namespace),
             {source: RayAddress(source_name(source), namespace) for source in sources},
-            named={"journal": journal_at, "parallel": _cores(), "traces": traces},
+            named={"journal": journal_at, "parallel": _cores(), "telemetry": telemetry},
             **on_each_node,
         )
         for index, name in enumerate(pipeline_names(config))
     }
     warm_up()
-    tracer = None if shared else open_tracer(traces, "driver")
+    tracer = None if shared else open_tracer(telemetry.traces, "driver")
     return RayTopology(namespace, journal, sources, clients, dispatcher, pipelines, tracer)
 
 

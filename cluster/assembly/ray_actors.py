@@ -21,13 +21,13 @@ from actors.pipeline.actor import Pipeline, PipelineSettings
 from actors.pipeline.actor import readings as pipeline_readings
 from actors.runtime.ray_metrics import MetricsFeed
 from actors.runtime.startup import give_way, settle_in
-from actors.runtime.telemetry.settings import TraceSettings
+from actors.runtime.telemetry.settings import ActorTelemetry
 from actors.runtime.telemetry.tracer import Tracer, span_readings
 from actors.sources.actor import GuardedSource
 from actors.sources.actor import readings as source_readings
 from actors.transport.discovery import Reachable
 from cluster.assembly.ray_steps import RaySteps
-from cluster.assembly.telemetry import open_tracer
+from cluster.assembly.telemetry import set_up
 from cluster.assembly.topology import Actor
 
 ActorT = TypeVar("ActorT", bound=Actor)
@@ -82,7 +82,8 @@ class RayShell(Reachable, Generic[ActorT]):
 class JournalActor(RayShell[Journal]):
     """The journal. It keeps the normal priority, because all others wait for it."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, *arguments: Any, telemetry: ActorTelemetry, **named: Any) -> None:
+        set_up(telemetry, "journal")
         super().__init__(Journal(*arguments, **named), journal_readings, gives_way=False)
 
 
@@ -90,7 +91,8 @@ class JournalActor(RayShell[Journal]):
 class SourceActor(RayShell[GuardedSource]):
     """One source."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, *arguments: Any, telemetry: ActorTelemetry, **named: Any) -> None:
+        set_up(telemetry, "source")
         super().__init__(GuardedSource(*arguments, **named), source_readings)
 
 
@@ -98,8 +100,8 @@ class SourceActor(RayShell[GuardedSource]):
 class LLMClientActor(RayShell[LLMClient]):
     """One client of the endpoints."""
 
-    def __init__(self, name: str, *arguments: Any, traces: TraceSettings | None, **named: Any) -> None:
-        tracer = open_tracer(traces, name)
+    def __init__(self, name: str, *arguments: Any, telemetry: ActorTelemetry, **named: Any) -> None:
+        tracer = set_up(telemetry, name)
         super().__init__(LLMClient(name, *arguments, **named, tracer=tracer), tracer=tracer)
 
     async def leave(self, node: str) -> bool:
@@ -118,8 +120,8 @@ class LLMClientActor(RayShell[LLMClient]):
 class DispatcherActor(RayShell[Dispatcher]):
     """The dispatcher."""
 
-    def __init__(self, *arguments: Any, traces: TraceSettings | None) -> None:
-        tracer = open_tracer(traces, "dispatcher")
+    def __init__(self, *arguments: Any, telemetry: ActorTelemetry) -> None:
+        tracer = set_up(telemetry, "dispatcher")
         super().__init__(Dispatcher(*arguments, tracer=tracer), dispatcher_readings, tracer=tracer)
 
 
@@ -136,10 +138,10 @@ class PipelineActor(RayShell[Pipeline]):
         *,
         parallel: int,
         journal: Any = None,
-        traces: TraceSettings | None,
+        telemetry: ActorTelemetry,
     ) -> None:
         steps = RaySteps(settings.rules.dimensions, parallel)
-        tracer = open_tracer(traces, name)
+        tracer = set_up(telemetry, name)
         super().__init__(
             Pipeline(name, settings, dispatcher, sources, steps, journal=journal, tracer=tracer),
             pipeline_readings,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import pickle
 from collections import Counter
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from actors.pipeline.steps import (
 )
 from actors.runtime.sparing_log import SparingLog
 from actors.runtime.startup import give_way, settle_in
+from actors.runtime.telemetry.logs import log_as_json, wants_json
 from actors.transport.pickling import dumps
 
 _sparing = SparingLog(logging.getLogger(__name__))
@@ -148,6 +150,8 @@ def _steps(dimensions: bytes) -> ThreadSteps:
 
 @cache  # once a worker
 def _begin() -> None:
+    if wants_json("", os.environ):
+        log_as_json()
     settle_in()
     give_way()
 

@@ -31,6 +31,7 @@ from actors.runtime.log_guard import guard_logs
 from actors.transport.discovery import RayAddress
 from cluster.assembly.ray import Maker, build
 from cluster.assembly.stand_ins import stand_in
+from cluster.assembly.telemetry import actor_telemetry
 from cluster.assembly.topology import Topology, client_names, journal_courier, pipeline_names, source_name
 from cluster.config.model import HeadraceConfig
 from cluster.records.run_journal import RunJournal, RunOrigin
@@ -129,7 +130,7 @@ async def attach(config: HeadraceConfig, namespace: str = NAMESPACE) -> tuple[To
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 view = await _agreed(maker, config)
-            await asyncio.to_thread(maker.journal, config)
+            await asyncio.to_thread(maker.journal, config, actor_telemetry(config, config.name, ""))
             await _open_run(config, namespace)
             topology = await asyncio.to_thread(
                 lambda: build(view.config, namespace, config.name, lifetime="detached")  # noqa: B023 - awaited

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from yarl import URL
 
 from actors.core.tracing.spans import TracedEndpoint, TraceRules
 from actors.llm.endpoint import EndpointSettings
-from actors.runtime.telemetry.settings import TraceSettings
+from actors.runtime.telemetry.logs import log_as_json, log_of_run, wants_json, writes_json
+from actors.runtime.telemetry.settings import ActorTelemetry, TraceSettings
 from actors.runtime.telemetry.tracer import Tracer
 from cluster.assembly.actor_settings import form_name
 from cluster.config.kinds.embedding import EmbeddingStep
@@ -45,6 +48,20 @@ def trace_settings(config: HeadraceConfig, life: str) -> TraceSettings | None:
         content=traces.content,
     )
     return TraceSettings(rules, traces.endpoint, tuple(traces.headers.items()), config.censor())
+
+
+def actor_telemetry(config: HeadraceConfig, run_id: str, life: str) -> ActorTelemetry:
+    """Return what the processes of actors need. Their log has the format of this process."""
+    logs_json = writes_json() or wants_json(config.telemetry.log_format, os.environ)
+    return ActorTelemetry(trace_settings(config, life), run_id, logs_json)
+
+
+def set_up(telemetry: ActorTelemetry, instance: str) -> Tracer | None:
+    """Set up the log of an actor's process, and return its tracer."""
+    log_of_run(telemetry.run_id)
+    if telemetry.logs_json:
+        log_as_json()
+    return open_tracer(telemetry.traces, instance)
 
 
 def open_tracer(settings: TraceSettings | None, instance: str) -> Tracer | None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from actors.core.errors import HeadraceError
 from actors.runtime.defects import advise_after_defect
 from cluster.chaos.plan import Form
-from cluster.commands.command_line import print_json
+from cluster.commands.command_line import print_json, use_log_format
 from cluster.config.model import HeadraceConfig
 from cluster.program import program
 from cluster.ray.job_paths import in_job
@@ -43,6 +43,7 @@ def run_chaos(
 
 def run_batch(batch: BatchRequest, engine: EngineName | None, address: str, *, quiet: bool = False) -> int:
     """Run a batch, show its result, and return the exit code. `quiet`: show only errors."""
+    use_log_format(batch.config)
     console = stderr_console()
     console.quiet = quiet
     expected = Expectation.of(EstimatedJob(batch.config, batch.tasks, batch.run_id))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import select
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
@@ -19,8 +20,18 @@ from actors.core.censor import printable
 from actors.core.errors import Blame, FencedError, HeadraceError, StoppedError, StoreUnavailableError
 from actors.core.messages.values import Json
 from actors.runtime.log_guard import censored
+from actors.runtime.telemetry.logs import (
+    JSON_FORMAT,
+    LOG_FORMAT_VARIABLE,
+    log_as_json,
+    messages_are_errors,
+    wants_json,
+)
 from cluster.report.exit_codes import FAILED, INTERRUPTED, READER_GONE, UNREACHABLE, USAGE
 from cluster.run.engine import EngineName
+
+if TYPE_CHECKING:
+    from cluster.config.model import HeadraceConfig
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration, a YAML file.", metavar="CONFIG")]
 Overrides = Annotated[
@@ -43,6 +54,42 @@ AcceptConfig = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
+
+
+class LogFormatName(enum.StrEnum):
+    """The formats of messages and log records."""
+
+    PLAIN = "plain"
+    JSON = JSON_FORMAT
+
+
+def _log_format(name: LogFormatName | None) -> LogFormatName | None:
+    """Begin to write the log in the format that the command line or the environment names."""
+    if name is not None:
+        os.environ[LOG_FORMAT_VARIABLE] = name.value  # for the processes that this one starts
+    if name is LogFormatName.JSON:
+        log_as_json(messages=True)
+    return name
+
+
+def use_log_format(config: HeadraceConfig) -> None:
+    """Begin to write the log in the configured format, unless the command line names one."""
+    if wants_json(config.telemetry.log_format, os.environ):
+        os.environ[LOG_FORMAT_VARIABLE] = JSON_FORMAT
+        log_as_json(messages=True)
+
+
+LogFormat = Annotated[
+    LogFormatName | None,
+    typer.Option(
+        "--log-format",
+        envvar=LOG_FORMAT_VARIABLE,
+        show_envvar=False,
+        callback=_log_format,
+        is_eager=True,
+        help="Format of messages and log records on stderr. Default: telemetry.log_format.",
+    ),
+]
 RunId = Annotated[str, typer.Argument(help="The run.", metavar="RUN_ID")]
 StoreConfig = Annotated[
     Path | None,
@@ -57,6 +104,7 @@ def errors_shown(console: Console) -> Iterator[None]:
         with _reader_may_leave():
             yield
     except HeadraceError as error:
+        messages_are_errors()
         text = printable(censored(str(error)), indent="")  # it may quote untrusted text
         console.print(text, style="red", soft_wrap=True)  # a hard wrap would break paths that users copy
         for note in getattr(error, "__notes__", ()):
@@ -73,6 +121,7 @@ def errors_shown(console: Console) -> Iterator[None]:
     except typer.Exit:
         raise
     except Exception as error:
+        messages_are_errors()
         # Python's own traceback would show the text uncensored.
         console.print(printable(censored(traceback.format_exc()), indent=""), style="red", soft_wrap=True)
         raise typer.Exit(FAILED) from error

@@ -19,6 +19,7 @@ from cluster.commands.command_line import (
     ClusterAddress,
     ConfigPath,
     EngineChoice,
+    LogFormat,
     Overrides,
     Quiet,
     RunId,
@@ -58,6 +59,7 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option(help="With --chaos: chooses the faults and their times.")] = 1,
     quiet: Quiet = False,
+    _log_format: LogFormat = None,
     json: AsJson = False,
 ) -> None:
     """Make a report on every task. With the --run-id of an earlier run, continue that run.
@@ -93,6 +95,7 @@ def resume(
     address: ClusterAddress = "auto",
     accept_config: AcceptConfig = False,
     quiet: Quiet = False,
+    _log_format: LogFormat = None,
     json: AsJson = False,
 ) -> None:
     """Continue a run that was interrupted or killed. Only the missing calls are made.
@@ -132,6 +135,7 @@ def retry(
     address: ClusterAddress = "auto",
     accept_config: AcceptConfig = False,
     quiet: Quiet = False,
+    _log_format: LogFormat = None,
     json: AsJson = False,
 ) -> None:
     """Repeat the failed or partial tasks of a run. The other tasks do not change.

@@ -14,6 +14,7 @@ from rich.console import Console
 from actors.core.errors import Blame, ConfigError, HeadraceError
 from actors.core.messages.values import Json
 from actors.core.run_id import check_run_id
+from actors.runtime.telemetry.logs import JSON_FORMAT, LOG_FORMAT_VARIABLE, writes_json
 from cluster.config.file import read
 from cluster.config.loading import loaded
 from cluster.config.model import HeadraceConfig
@@ -104,7 +105,7 @@ def submit(asked: JobSpec, how: Submission, env: MutableMapping[str, str], conso
         folder=folder,
         code=code_folders(),
         root=root,
-        env=passed_on,
+        env={**passed_on, **({LOG_FORMAT_VARIABLE: JSON_FORMAT} if writes_json() else {})},
         is_dead=watch.is_dead,
     )
     _print_job(console, run_id, job, begun=begun)

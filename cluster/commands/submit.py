@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands.command_line import AcceptConfig, AsJson, ConfigPath, Overrides, errors_shown
+from cluster.commands.command_line import AcceptConfig, AsJson, ConfigPath, LogFormat, Overrides, errors_shown
 from cluster.ray.job_plan import JobSpec
 from cluster.report.console import stderr_console
 
@@ -37,6 +37,7 @@ def submit(
         bool, typer.Option("--wait", help="Follow the job, and exit with its exit code.")
     ] = False,
     accept_config: AcceptConfig = False,
+    _log_format: LogFormat = None,
     json: AsJson = False,
 ) -> None:
     """Run as a job of a Ray cluster. A second submission joins a running job, or continues a stopped run.

@@ -13,6 +13,7 @@ from ray.serve import Application
 
 from actors.core.errors import ConfigError
 from actors.runtime.startup import settle_in
+from actors.runtime.telemetry.logs import log_as_json, log_of_run, wants_json
 from cluster.config.kinds.store import SqliteSection
 from cluster.config.loading import loaded
 from cluster.config.model import HeadraceConfig
@@ -44,6 +45,9 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> Any:
         """Return the application, for Serve to run."""
+        log_of_run(self._config.name)
+        if wants_json(self._config.telemetry.log_format, os.environ):
+            log_as_json()
         settle_in(makes_cycles=True)  # Serve keeps the body of a refused request on a cycle
         return make_application(self._tokens, lambda: Gateway(self._config))
 

@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import RayError
 
 from actors.core.errors import Blame, HeadraceError, text_of
+from actors.runtime.telemetry.logs import writes_json
 from cluster.ray.environment import CLUSTER, OBJECT_STORE_BYTES, with_defaults
 from cluster.ray.private_directory import sessions_directory
 
@@ -49,6 +50,7 @@ def _start(*, dashboard: bool) -> str:
             include_dashboard=dashboard,
             object_store_memory=OBJECT_STORE_BYTES,
             logging_level=logging.WARNING,
+            configure_logging=not writes_json(),
             # By default /tmp/ray, which belongs to the first user who starts Ray on this machine.
             _temp_dir=str(sessions_directory()),
         )
@@ -64,7 +66,7 @@ def _connect(address: str) -> str:
     try:
         # ray.init tries for two minutes before it fails.
         socket.create_connection((host, int(port)), _CONNECT_WITHIN_S).close()
-        ray.init(address=address, logging_level=logging.WARNING)
+        ray.init(address=address, logging_level=logging.WARNING, configure_logging=not writes_json())
     except (OSError, ValueError, RayError) as error:
         raise ClusterUnreachableError(
             f"no Ray cluster answers at {address!r}: {text_of(error)}\n"

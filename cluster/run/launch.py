@@ -17,6 +17,7 @@ import uvloop
 from actors.core.errors import StoppedError
 from actors.core.messages.tasks import Task, TaskState
 from actors.core.run_id import check_directory_name, check_run_id
+from actors.runtime.telemetry.logs import log_of_run
 from cluster.config.model import HeadraceConfig
 from cluster.ray.job_paths import loses_its_state
 from cluster.records.input_digest import RunInput
@@ -123,6 +124,7 @@ def launch(run: LaunchedRun, engine: LocalEngine | RayEngine, host: RunHost) -> 
     say = host.say
     # Before anything is sent to an endpoint, and before a source runs code of the user.
     refuse_changed_run(run.config.store.settings(), run.origin.record(run.run_id, run.config.name))
+    log_of_run(run.run_id)
     writer = run.writer()
     say(f"run {run.run_id}: {run.described} {engine.described}")
     if loses_its_state(run.config, os.environ):

@@ -87,3 +87,11 @@ class TraceSettings(Struct, frozen=True):
     endpoint: str | None = None
     headers: tuple[tuple[str, SecretStr], ...] = ()
     censor: Censor = NO_SECRETS
+
+
+class ActorTelemetry(Struct, frozen=True):
+    """What the process of an actor needs to report: its spans, and the run and the format of its log."""
+
+    traces: TraceSettings | None
+    run_id: str
+    logs_json: bool

@@ -21,7 +21,7 @@ from actors.pipeline.step_question import step_questions
 from actors.runtime.defects import advise_after_defect
 from cluster.assembly.actor_settings import task_rules
 from cluster.commands.batch import engine_of
-from cluster.commands.command_line import print_json
+from cluster.commands.command_line import print_json, use_log_format
 from cluster.commands.map.again import WITHHELD
 from cluster.commands.map.arguments import MapArguments, MapCourse, shown_command
 from cluster.commands.map.output import preview, spent_now, without_answer, write_lines
@@ -108,6 +108,7 @@ def _run(
         _show(job, history, as_json=course.as_json)
         return 0
     _ask_before(job, history, course, console, has_budget=arguments.budget is not None)
+    use_log_format(job.config)
     host = MapHost(console, live=not course.as_json, deadline_s=course.deadline_s)
     chosen = engine_of(job.config, arguments.overrides, engine, address)
     if isinstance(chosen, LocalEngine):  # its actors are in this process, and nothing restarts them
