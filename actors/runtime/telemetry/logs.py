@@ -27,7 +27,7 @@ _NOTHING = ("", "")
 _ABOUT: ContextVar[tuple[str, str]] = ContextVar("about", default=_NOTHING)
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 # What Ray puts before a line of a worker that it repeats at the driver.
-_PREFIX = re.compile(r"^\([^()]*pid=[^()]*\) (?=\{)")
+_PREFIX = re.compile(r"^\([^{]* pid=\d+(?:, ip=[^)]*)?\) (?=\{)")
 _run = ""
 
 

@@ -69,7 +69,7 @@ def test_what_a_program_prints_is_a_message_and_json_of_workers_stays_as_it_is()
     record = '{"level":"ERROR","message":"of a worker"}'
     with written() as stderr:
         print(f"two\nlines, {SECRET}", file=sys.stderr)  # noqa: T201 - what is tested
-        print(f"\x1b[36m(JournalActor pid=12, ip=10.0.0.1)\x1b[0m {record}", file=sys.stderr)  # noqa: T201 - same
+        print(f"\x1b[36m(source:mine(files) pid=12, ip=10.0.0.1)\x1b[0m {record}", file=sys.stderr)  # noqa: T201 - same
         print(file=sys.stderr)  # noqa: T201 - same
         print("(a pid=1) {no json}", file=sys.stderr)  # noqa: T201 - same
     first, second, third = lines(stderr)
