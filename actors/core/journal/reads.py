@@ -31,6 +31,7 @@ from actors.core.messages.attempts import Held
 from actors.core.messages.journal import (
     AttemptView,
     FindTasks,
+    LatestTasks,
     LoggedEvent,
     Query,
     ReadAttempts,
@@ -38,6 +39,7 @@ from actors.core.messages.journal import (
     ReadFailures,
     ReadGroup,
     ReadHistory,
+    ReadLatest,
     ReadRun,
     ReadSpent,
     ReadTask,
@@ -52,6 +54,8 @@ from actors.core.metrics.history import History
 from actors.core.metrics.history_format import unpack
 
 _MOST_COUNTED = 100_000
+_FEWEST_ORDINALS = 256  # in the first range of a page that begins with the latest task
+_MOST_ORDINALS = 50_000  # in the ranges of one page
 _ROWS_OF_A_SCAN = 100  # of rows that may be large: a page may end after any of them
 
 
@@ -71,7 +75,7 @@ def answer(query: Query, reader: Reader, codec: Codec) -> Json:
             return _about_run(query, reader, codec)
         case ReadTask() | ReadAttempts():
             return _about_task(query, reader, codec)
-        case ReadTasks() | FindTasks() | ReadFailures():
+        case ReadTasks() | ReadLatest() | FindTasks() | ReadFailures():
             return _some_tasks(query, reader, codec)
         case ReadGroup():
             return read_group(reader, codec, query.run_id, query.group)
@@ -100,10 +104,14 @@ def _about_task(query: ReadTask | ReadAttempts, reader: Reader, codec: Codec) ->
             return tuple(attempts[: query.limit])
 
 
-def _some_tasks(query: ReadTasks | FindTasks | ReadFailures, reader: Reader, codec: Codec) -> Json:
+def _some_tasks(
+    query: ReadTasks | ReadLatest | FindTasks | ReadFailures, reader: Reader, codec: Codec
+) -> Json:
     match query:
         case ReadTasks():
             return read_tasks(reader, codec, query)
+        case ReadLatest():
+            return read_latest(reader, codec, query)
         case FindTasks():
             return find_tasks(reader, codec, query)
         case ReadFailures():
@@ -188,6 +196,30 @@ def read_tasks(reader: Reader, codec: Codec, query: ReadTasks) -> tuple[TaskView
     return tuple(load_task(codec, row) for row in within_page(rows))
 
 
+def read_latest(reader: Reader, codec: Codec, query: ReadLatest) -> LatestTasks:
+    """Return a page of a run's tasks, latest first.
+
+    A store scans upwards only. So the ordinals below `before` are read in ranges, which grow until the page
+    is full. A page may be short, or empty, if few tasks are in the state.
+    """
+    prefix, limit = _prefix_of(query), min(query.limit, MOST_ROWS)
+    before = read_totals(reader, codec, query.run_id).tally.accepted
+    if query.before is not None:
+        before = min(max(query.before, 0), before)
+    found: list[tuple[bytes, bytes]] = []
+    low, span, looked_at = before, max(limit, _FEWEST_ORDINALS), 0
+    while low and len(found) < limit and looked_at < _MOST_ORDINALS:
+        high, low = low, max(0, low - span)
+        found += reversed(reader.scan(prefix + keys.number(low), prefix + keys.number(high), span))
+        looked_at, span = looked_at + span, 2 * span
+    of_run = b"t" + keys.part(query.run_id)
+    rows = (_required(reader, of_run + _as_part(key)) for _, key in found[:limit])
+    tasks = tuple(load_task(codec, row) for row in within_page(rows))
+    if len(tasks) < len(found):
+        low = tasks[-1].ordinal if tasks else before
+    return LatestTasks(tasks, low or None)
+
+
 def find_tasks(reader: Reader, codec: Codec, query: FindTasks) -> tuple[TaskView, ...]:
     """Return a page of the tasks whose keys have a prefix, in order of keys."""
     if query.limit < 1:
@@ -217,13 +249,16 @@ def read_failures(reader: Reader, codec: Codec, query: ReadFailures) -> tuple[Re
     )
 
 
+def _prefix_of(query: ReadTasks | ReadLatest | ReadFailures) -> bytes:
+    """Return the prefix of the keys that list these tasks by their ordinals."""
+    if query.tenant is not None:
+        return keys.state_of_tenant(query.run_id, query.tenant, query.state)
+    return keys.state(query.run_id, query.state) if query.state else keys.ordinal(query.run_id)
+
+
 def _listed(reader: Reader, query: ReadTasks | ReadFailures) -> Iterator[bytes]:
     """Yield the keys, as parts, of tasks in order of acceptance."""
-    run_id = query.run_id
-    if query.tenant is not None:
-        prefix = keys.state_of_tenant(run_id, query.tenant, query.state)
-    else:
-        prefix = keys.state(run_id, query.state) if query.state else keys.ordinal(run_id)
+    prefix = _prefix_of(query)
     low, high = prefix + keys.number(first_after(query)), range_of(prefix)[1]
     return (_as_part(key) for _, key in reader.scan(low, high, rows_of(query)))
 

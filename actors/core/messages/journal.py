@@ -367,6 +367,26 @@ class ReadTasks(Struct, frozen=True):
     tenant: str | None = None
 
 
+class ReadLatest(Struct, frozen=True):
+    """Asks for tasks as `ReadTasks` does, latest first, with an ordinal below `before`; None: all.
+
+    Answered by `LatestTasks`.
+    """
+
+    run_id: str
+    state: str = ""
+    before: int | None = None
+    limit: int = 100
+    tenant: str | None = None
+
+
+class LatestTasks(Struct, frozen=True):
+    """A page of tasks, latest first. `before` continues it; None: the page ends with the first task."""
+
+    tasks: tuple[TaskView, ...]
+    before: int | None
+
+
 class FindTasks(Struct, frozen=True):
     """Asks for the tasks whose keys begin with `prefix`, in order of their keys.
 
@@ -441,6 +461,7 @@ Query = (
     | ReadTask
     | ReadAttempts
     | ReadTasks
+    | ReadLatest
     | FindTasks
     | ReadFailures
     | ReadGroup

@@ -1,56 +1,85 @@
-"""The web pages: files of this package, and the reference that is made from the OpenAPI document.
+"""The web pages: files of this package and of `cluster.page`, put together into one document each.
 
-Rule: a page loads nothing from other addresses, and runs only the script whose hash its policy names.
+Rule: a page loads nothing from other addresses, and runs only the scripts whose hashes its policy names.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import re
+from collections.abc import Sequence
 from functools import cache
-from importlib import resources
-from typing import Any
+from pathlib import Path
 
-import orjson
+from starlette.requests import Request
 from starlette.responses import Response
 
+_OWN = Path(__file__).parent / "assets"
+_SHARED = Path(__file__).parents[2] / "page" / "assets"
+_STYLES, _SCRIPTS = "<!-- styles -->", "<!-- scripts -->"
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
-_STYLE = (
-    ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;"
-    "padding:0 1rem}code,pre{font:14px/1.5 ui-monospace,monospace}pre{overflow:auto;padding:.75rem;"
-    "border:1px solid #8886;border-radius:6px}h2{margin-top:2.5rem}summary{cursor:pointer}"
-)
+_UPLOT = _SHARED / "uplot"
 
 
-def live_page() -> Response:
+def live_page(request: Request) -> Response:
     """Return the live page."""
-    return _page(_file("page.html"))
+    scripts = ("rows.js", "api.js", "history.js", "tasks.js", "task.js", "live.js")
+    return _answer(
+        request,
+        _document(
+            "live.html",
+            (_UPLOT / "uPlot.min.css", _SHARED / "base.css", _OWN / "live.css"),
+            (_UPLOT / "uPlot.iife.min.js", _SHARED / "elements.js", *(_OWN / name for name in scripts)),
+        ),
+    )
+
+
+def reference(request: Request) -> Response:
+    """Return the reference, which is made in the browser from the OpenAPI document."""
+    scripts = ("rows.js", "api.js", "schemas.js", "operations.js", "reference.js")
+    return _answer(
+        request,
+        _document(
+            "reference.html",
+            (_SHARED / "base.css", _OWN / "live.css", _OWN / "reference.css"),
+            (_SHARED / "elements.js", *(_OWN / name for name in scripts)),
+        ),
+    )
 
 
 @cache
-def _file(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+def _document(frame: str, styles: Sequence[Path], scripts: Sequence[Path]) -> str:
+    text = (_OWN / frame).read_text(encoding="utf-8")
+    return text.replace(_STYLES, _tags("style", styles)).replace(_SCRIPTS, _tags("script", scripts))
 
 
-def _page(text: str) -> Response:
-    headers = {"Content-Security-Policy": policy(text), "Cache-Control": "no-cache"}
+def _tags(kind: str, files: Sequence[Path]) -> str:
+    return "\n".join(f"<{kind}>\n{file.read_text(encoding='utf-8')}</{kind}>" for file in files)
+
+
+def _answer(request: Request, text: str) -> Response:
+    """Return a page, or 304 if the browser has it."""
+    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    headers = {"Content-Security-Policy": policy(text), "Cache-Control": "no-cache", "ETag": tag}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
     return Response(text, headers=headers, media_type="text/html; charset=utf-8")
 
 
 @cache
 def policy(text: str) -> str:
-    """Return the content security policy of a page: its script and style by hash, and requests to itself."""
+    """Return the content security policy of a page: its scripts and styles by hash, requests to itself."""
     hashes: dict[str, list[str]] = {"script": [], "style": []}
     for kind, inner in _INLINE.findall(text):
-        told = base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
-        hashes[kind].append(f"'sha256-{told}'")
+        digest = base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
+        hashes[kind].append(f"'sha256-{digest}'")
+    allowed = {kind: " ".join(found) or "'none'" for kind, found in hashes.items()}
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src {' '.join(hashes['script']) or chr(39) + 'none' + chr(39)}",
-            f"style-src {' '.join(hashes['style']) or chr(39) + 'none' + chr(39)}",
+            f"script-src {allowed['script']}",
+            f"style-src {allowed['style']}",
             "connect-src 'self'",
             "img-src 'self' data:",
             "base-uri 'none'",
@@ -58,50 +87,3 @@ def policy(text: str) -> str:
             "frame-ancestors 'none'",
         )
     )
-
-
-def reference(openapi: dict[str, Any]) -> Response:
-    """Return the reference as a page without scripts."""
-    parts = [f"<h1>{_text(openapi['info']['title'])}</h1><p>{_text(openapi['info']['description'])}</p>"]
-    parts.append('<p>For programs: <a href="/openapi.json">openapi.json</a></p>')
-    for path, operations in openapi["paths"].items():
-        for method, operation in operations.items():
-            parts.append(_operation(method.upper(), path, operation))
-    schemas = openapi["components"]["schemas"]
-    parts.append("<h2>Documents</h2>")
-    parts += [
-        f"<details><summary>{_text(name)}</summary>{_shown(schemas[name])}</details>" for name in schemas
-    ]
-    body = "\n".join(parts)
-    return _page(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Headrace: HTTP</title>'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body>{body}</body></html>"
-    )
-
-
-def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
-    answers = "".join(
-        f"<li><code>{_text(status)}</code> {_text(answer['description'])}</li>"
-        for status, answer in operation["responses"].items()
-    )
-    given = "".join(
-        f"<li><code>{_text(each['name'])}</code> ({each['in']}) {_text(each.get('description', ''))}</li>"
-        for each in operation.get("parameters", ())
-    )
-    body = operation.get("requestBody")
-    return (
-        f"<h2><code>{_text(method)} {_text(path)}</code></h2><p><b>{_text(operation['summary'])}.</b> "
-        f"{_text(operation.get('description', ''))}</p>"
-        + (f"<h3>Parameters</h3><ul>{given}</ul>" if given else "")
-        + (f"<h3>Body</h3>{_shown(body['content'])}" if body else "")
-        + f"<h3>Answers</h3><ul>{answers}</ul>"
-    )
-
-
-def _shown(document: Any) -> str:
-    return f"<pre>{_text(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())}</pre>"
-
-
-def _text(value: str) -> str:
-    return html.escape(value)

@@ -71,12 +71,12 @@ async def readyz(request: Request) -> Response:
 
 
 @router.get("/", include_in_schema=False)
-async def page() -> Response:
+async def page(request: Request) -> Response:
     """Return the live page."""
-    return pages.live_page()
+    return pages.live_page(request)
 
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
-    """Return the reference, which is made from the OpenAPI document."""
-    return pages.reference(request.app.openapi())
+    """Return the reference with forms to try requests."""
+    return pages.reference(request)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Path, Query, Request
+from msgspec import Struct
 from msgspec.structs import replace
 from starlette.responses import Response, StreamingResponse
 
@@ -15,9 +17,11 @@ from actors.core.journal.rows import ACCEPTED
 from actors.core.messages.journal import (
     AttemptView,
     FindTasks,
+    LatestTasks,
     LoggedEvent,
     ReadAttempts,
     ReadEvents,
+    ReadLatest,
     ReadTask,
     ReadTasks,
     TaskView,
@@ -124,14 +128,18 @@ async def post_task(request: Request, idempotency_key: IdempotencyKey = None) ->
     "",
     summary="List tasks",
     responses={
-        200: {"model": TaskPage, "description": "A page, oldest first; with `key_prefix`, in order of keys."},
+        200: {"model": TaskPage, "description": "A page."},
         **problems(400, 422),
     },
 )
 async def list_tasks(
     request: Request,
+    *,
     state: Annotated[State | None, Query(description="only those in this state")] = None,
     key_prefix: KeyPrefix = "",
+    order: Annotated[
+        Literal["oldest", "newest"], Query(description="by acceptance; with `key_prefix`, by keys")
+    ] = "oldest",
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
     limit: Annotated[
         int,
@@ -140,37 +148,55 @@ async def list_tasks(
 ) -> Response:
     """List tasks. A task older than the first page that keeps its state appears exactly once.
 
-    A page may be empty although `next` is not null: with `key_prefix` and `state`.
+    A page may be short or empty although `next` is not null, if few tasks are in the `state`.
     """
+    asked_for = _Listing(state or "", key_prefix, limit, newest=order == "newest" and not key_prefix)
+    views_of_page, following = await _listed(request, asked_for, cursor)
+    headers = {}
+    if following is not None:
+        headers["Link"] = f'</v1/tasks?cursor={following}&limit={limit}{asked_for.query()}>; rel="next"'
+    space, is_priced = space_of(request), _is_priced(request)
+    tasks = [views.task_document(view, space=space, is_priced=is_priced) for view in views_of_page]
+    return answer({"tasks": tasks, "next": following}, **headers)
+
+
+class _Listing(Struct, frozen=True):
+    """What a caller lists."""
+
+    state: str
+    prefix: str
+    limit: int
+    newest: bool
+
+    def query(self) -> str:
+        """Return what the address of the next page repeats."""
+        given = {"state": self.state, "key_prefix": self.prefix, "order": "newest" if self.newest else ""}
+        return "".join(f"&{name}={quote(value, safe='')}" for name, value in given.items() if value)
+
+
+async def _listed(
+    request: Request, listing: _Listing, cursor: str | None
+) -> tuple[Sequence[TaskView], str | None]:
+    """Return a page, and the cursor of the next one."""
     gateway, space = gateway_of(request), space_of(request)
-    scope = f"{space.inside(gateway.run_id)}/{state or ''}/{key_prefix}"
+    run_id, state, limit = gateway.run_id, listing.state, listing.limit
+    scope = f"{space.inside(run_id)}/{state}/{listing.prefix}{'/newest' if listing.newest else ''}"
     after = -1 if cursor is None else after_of(scope, cursor)
+    if listing.newest:
+        before = None if cursor is None else after
+        latest: LatestTasks = await asked(gateway, ReadLatest(run_id, state, before, limit, space.owner))
+        return latest.tasks, None if latest.before is None else cursor_of(scope, latest.before)
     query: ReadTasks | FindTasks
-    if key_prefix:
-        query = FindTasks(gateway.run_id, space.inside(key_prefix), after, limit + 1)
+    if listing.prefix:
+        query = FindTasks(run_id, space.inside(listing.prefix), after, limit + 1)
     else:
-        query = ReadTasks(gateway.run_id, state or "", after, limit + 1, space.owner)
+        query = ReadTasks(run_id, state, after, limit + 1, space.owner)
     found: tuple[TaskView, ...] = await asked(gateway, query)
     page, more = found[:limit], len(found) > limit
     if page and not more:  # the page is full by bytes, or it is the last one
         more = bool(await asked(gateway, replace(query, after=page[-1].ordinal, limit=1)))
     following = cursor_of(scope, page[-1].ordinal) if more else None
-    headers = {}
-    if following is not None:
-        kept = f"&state={state}" if state else ""
-        kept += f"&key_prefix={quote(key_prefix, safe='')}" if key_prefix else ""
-        headers["Link"] = f'</v1/tasks?cursor={following}&limit={limit}{kept}>; rel="next"'
-    return answer(
-        {
-            "tasks": [
-                views.task_document(view, space=space, is_priced=_is_priced(request))
-                for view in page
-                if state in (None, view.state)
-            ],
-            "next": following,
-        },
-        **headers,
-    )
+    return [view for view in page if state in ("", view.state)], following
 
 
 @router.get(

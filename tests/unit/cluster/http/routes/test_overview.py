@@ -131,6 +131,23 @@ async def test_tasks_are_found_by_the_beginning_of_their_keys_page_by_page(servi
         assert await found(service, "key_prefix=appl", "bob") == []
 
 
+async def test_the_latest_tasks_come_first_where_that_is_asked_for(service):
+    by = "ann" if service.tokens else None
+    keys = [f"k{index:03}" for index in range(30)]
+    for key in keys:
+        await service("POST", "/v1/tasks", {"key": key}, by=by)
+    for stored in _stored_keys(service):
+        if stored.endswith(("1", "7")):
+            service.desk.tell(Finish(RUN, report(stored)))
+    if by is not None:
+        await service("POST", "/v1/tasks", {"key": "other"}, by="bob")
+    for state in ("", "&state=succeeded", "&state=accepted", "&state=failed"):
+        oldest = await found(service, f"limit=100{state}", by)
+        for limit in (1, 7, 100):
+            assert await found(service, f"order=newest&limit={limit}{state}", by) == oldest[::-1]
+    assert await found(service, "order=newest&limit=100", by) == keys[::-1]
+
+
 async def test_no_prefix_reaches_the_tasks_of_another_caller(shared):
     await shared("POST", "/v1/tasks", {"key": "secret"}, by="bob")
     for prefix in ("", "s", "bob", "bob%1Fs", "%00", "..%2F"):

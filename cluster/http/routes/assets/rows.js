@@ -1,0 +1,19 @@
+// Makes tables of rows.
+
+function cell(content, kind) {
+  return element("td", { class: kind }, content);
+}
+
+function row(...cells) {
+  return element("tr", {}, cells);
+}
+
+function rowsTable(heads, rows) {
+  const head = heads.map((name) => element("th", { scope: "col" }, name));
+  return element(
+    "table",
+    { class: "rows" },
+    heads.length ? element("thead", {}, element("tr", {}, head)) : null,
+    element("tbody", {}, rows),
+  );
+}
