@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     __version__: str
     from headrace import errors
     from headrace.batch import arun, run
+    from headrace.comparing import Comparison, compare
     from headrace.estimating import estimate
     from headrace.handle import Run
     from headrace.mapping import amap, map  # noqa: A004 - it is called as headrace.map
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 if "pydantic" not in sys.modules:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-__all__ = ["Run", "amap", "arun", "errors", "estimate", "map", "run"]
+__all__ = ["Comparison", "Run", "amap", "arun", "compare", "errors", "estimate", "map", "run"]
 
 _MODULES = {
+    "Comparison": "comparing",
     "Run": "handle",
     "amap": "mapping",
     "arun": "batch",
+    "compare": "comparing",
     "estimate": "estimating",
     "map": "mapping",
     "run": "batch",

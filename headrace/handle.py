@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,6 +16,8 @@ from headrace.progress.summary_html import summary_html
 from headrace.progress.timeline import Timeline
 
 if TYPE_CHECKING:
+    from actors.core.messages.journal import RunView
+    from actors.journal.stores.base import Store
     from cluster.config.model import HeadraceConfig
     from cluster.report.tables.columns import TableName
     from cluster.run.launch import BatchRequest
@@ -98,6 +101,14 @@ class Run:
             table = table_of(name, Layout.of(self._config), inputs.types)
             for task, report in ended():
                 yield from table.rows(task, report)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[tuple[Store, RunView]]:
+        """Open the store of the run, for `headrace.compare`."""
+        from cluster.records.records import found_run, opened_store  # noqa: PLC0415 - loads the stores
+
+        with opened_store(self._config.store.settings()) as store:
+            yield store, found_run(store, self.id)
 
     def report(
         self, path: str | Path | None = None, *, redact: Sequence[str] = (), max_mb: float = 15.0

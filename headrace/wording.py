@@ -38,7 +38,7 @@ _WORDS = tuple(
         (r"--overwrite\b", "overwrite=True"),
         (r"--prefix TEXT to [^,]+, ", ""),
         (r"--(base-url|retry-failed|max-tokens)\b", lambda found: found[1].replace("-", "_")),
-        (r"--(attach|budget|config|fresh|key|limit|output|sample|system)\b", r"\1"),
+        (r"--(attach|budget|config|fresh|key|limit|output|sample|system|truth)\b", r"\1"),
     )
 )
 

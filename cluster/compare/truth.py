@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
 from array import array
 from collections.abc import Iterable, Iterator
@@ -103,6 +105,17 @@ def table_truth(side: Side, column: str, name: str, *, has_items: bool) -> Truth
         hint = f"did you mean {near}?" if near else f"its columns are: {', '.join(sorted(known)[:8])}"
         raise ConfigError(f"--truth {side.name}: no row has a value in a column {column!r}; {hint}")
     return truth
+
+
+def table_truths(side: Side, *, has_items: bool) -> dict[str, Truth]:
+    """Return the truth in each column of a table that has a value."""
+    first = next(iter(side.answers(side.levels[0])))
+    found = {}
+    for column in first.values:
+        with contextlib.suppress(ConfigError):  # the column is empty
+            truth = table_truth(side, column, column, has_items=has_items)
+            found[column] = dataclasses.replace(truth, is_asked=False)
+    return found
 
 
 def golden_truths(
