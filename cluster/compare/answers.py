@@ -119,8 +119,9 @@ class AnswerTable:
         keys, tasks, failed = array("q"), array("q"), bytearray()
         self.columns: dict[str, AnswerColumn] = {}
         for answer in answers:
-            for name in answer.values.keys() - self.columns.keys():
-                self.columns[name] = AnswerColumn(len(keys))
+            if answer.values.keys() - self.columns.keys():
+                new = (name for name in answer.values if name not in self.columns)
+                self.columns.update({name: AnswerColumn(len(keys)) for name in new})
             keys.append(key_of(answer.task, answer.item))
             tasks.append(hash(answer.task))
             failed.append(answer.has_failed)

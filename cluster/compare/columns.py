@@ -27,8 +27,7 @@ from cluster.compare.answers import (
     Numbers,
     matched,
 )
-from cluster.compare.results import Accuracy, Change, ColumnKind, Errors, LabelShare
-from cluster.compare.results import Numbers as NumbersResult
+from cluster.compare.results import Accuracy, Change, ColumnKind, Errors, LabelShare, NumberDifference
 from cluster.compare.truth import Truth
 from cluster.statistics.agreement import kappa_of
 from cluster.statistics.intervals import (
@@ -139,12 +138,12 @@ def _shares_differ(in_a: Flags, in_b: Flags, tasks: Codes) -> PairedMean:
 # ---- kinds of columns ------------------------------------------------------------------------------------
 
 
-def compare_numbers(a: Numbers, b: Numbers, tasks: Codes) -> NumbersResult:
+def compare_numbers(a: Numbers, b: Numbers, tasks: Codes) -> NumberDifference:
     """Compare the numbers of pairs that have both."""
     differences = b - a
     found = mean_over_tasks(differences, tasks)
     means = Groups.of(tasks)
-    return NumbersResult(
+    return NumberDifference(
         a=_mean(means.means(a)),
         b=_mean(means.means(b)),
         difference=found.interval,

@@ -60,7 +60,7 @@ class LabelShare(Struct, frozen=True):
     p: float
 
 
-class Numbers(Struct, frozen=True):
+class NumberDifference(Struct, frozen=True):
     """The means of a column of numbers, their difference, and how many pairs are higher and lower in B."""
 
     a: float
@@ -119,7 +119,7 @@ class ColumnComparison(Struct, frozen=True):
     agreement: Interval
     missing: int = 0
     kappa: float | None = None
-    numbers: Numbers | None = None
+    numbers: NumberDifference | None = None
     matrix: tuple[Change, ...] = ()
     shares: tuple[LabelShare, ...] = ()
     accuracy: Accuracy | None = None
