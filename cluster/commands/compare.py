@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands.command_line import AsJson, StoreConfig, errors_shown, print_json
+from cluster.commands.command_line import (
+    AsJson,
+    ClusterAddress,
+    EngineChoice,
+    Overrides,
+    StoreConfig,
+    errors_shown,
+    print_json,
+)
 from cluster.report.console import stderr_console, visible
 from cluster.report.exit_codes import INCOMPLETE
 
@@ -37,7 +45,18 @@ def compare(
             "--fail-if", metavar="CONDITION", help="Exit with 3 if it holds, such as 'accuracy < -0.02'."
         ),
     ] = None,
+    noise: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Ask A's question again about N random rows of A.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="With --noise: chooses the rows.")] = 0,
+    budget: Annotated[
+        float | None, typer.Option(metavar="USD", help="With --noise: the money that it may spend.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a large --noise.")] = False,
     config: StoreConfig = None,
+    overrides: Overrides = None,
+    engine: EngineChoice = None,
+    address: ClusterAddress = "auto",
     json: AsJson = False,
 ) -> None:
     """Say whether B is better than A, how sure that is, and what differs. All differences are B minus A.
@@ -47,15 +66,23 @@ def compare(
     console = stderr_console()
     with errors_shown(console):
         from cluster.compare.choice import sides_of, truths_of  # noqa: PLC0415 - loads numpy
-        from cluster.compare.comparison import compare_sides  # noqa: PLC0415 - same
+        from cluster.compare.comparison import compare_sides, with_noise  # noqa: PLC0415 - same
         from cluster.compare.conditions import check_condition, holds  # noqa: PLC0415 - same
         from cluster.compare.lines import comparison_lines  # noqa: PLC0415 - same
 
         if fail_if is not None:
             check_condition(fail_if)
-        with sides_of((a, b), config, os.environ, key) as sides:
-            truths, notes = truths_of(truth or (), sides, config, os.environ)
+        again: tuple[str, ...] = ()
+        if noise:
+            from cluster.commands.asking_again import NoiseRequest, ask_again  # noqa: PLC0415 - the engines
+
+            request = NoiseRequest(a, noise, seed, budget, config, tuple(overrides or ()), is_agreed=yes)
+            again = (ask_again(request, console, engine=engine, address=address),)
+        with sides_of((a, b, *again), config, os.environ, key) as sides:
+            truths, notes = truths_of(truth or (), sides[:2], config, os.environ)
             found = compare_sides(sides[0], sides[1], truths, notes=notes)
+            if noise:
+                found = with_noise(found, sides[0], sides[2])
         if json:
             print_json(found.as_dict())
         else:

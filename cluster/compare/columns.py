@@ -150,6 +150,7 @@ def compare_numbers(a: Numbers, b: Numbers, tasks: Codes) -> NumberDifference:
         p=found.p,
         higher=int((differences > 0).sum()),
         lower=int((differences < 0).sum()),
+        distance=_mean(np.abs(differences)),
         largest=float(np.abs(differences).max()) if len(differences) else 0.0,
     )
 

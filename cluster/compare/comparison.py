@@ -15,7 +15,7 @@ from cluster.compare.level import ComparedLevel
 from cluster.compare.results import ColumnComparison, LevelPairs, Noise, Verdict, document
 from cluster.compare.sides import Side, SideTotals, totals_of
 from cluster.compare.truth import Truth
-from cluster.compare.verdict import judged, sentence_of
+from cluster.compare.verdict import judged, noise_sentence, sentence_of
 
 
 class ComparisonResult(Struct, frozen=True):
@@ -34,7 +34,8 @@ class ComparisonResult(Struct, frozen=True):
     @property
     def sentence(self) -> str:
         """Whether B is better than A, and how sure that is."""
-        return sentence_of(tuple(self.columns.values()))
+        columns = tuple(self.columns.values())
+        return f"{sentence_of(columns)}{noise_sentence(columns)}"
 
     def as_dict(self) -> dict[str, Json]:
         """Return the comparison as a JSON document."""
@@ -91,8 +92,22 @@ def compare_sides(
     )
 
 
-def _rank(column: ColumnComparison) -> tuple[bool, bool]:
-    return column.accuracy is None and column.errors is None, column.verdict is Verdict.UNTESTED
+def with_noise(result: ComparisonResult, a: Side, again: Side) -> ComparisonResult:
+    """Return a comparison with how much A's answers change by themselves: `again` has some of them anew."""
+    found = compare_sides(a, again)
+    columns = {
+        name: replace(column, churn=other.changed, again=other.numbers)
+        if (other := found.columns.get(name)) is not None
+        else column
+        for name, column in result.columns.items()
+    }
+    return replace(result, columns=columns, noise=Noise(found.b, found.levels[0].tasks))
+
+
+def _rank(column: ColumnComparison) -> tuple[bool, int]:
+    """Return the place of a column: those with a truth are first, then those that differ."""
+    place = {Verdict.NONE: 1, Verdict.UNTESTED: 2}.get(column.verdict, 0)
+    return column.accuracy is None and column.errors is None, place
 
 
 def _spoken(side: Side) -> str:

@@ -116,7 +116,10 @@ def _label_lines(column: ColumnComparison) -> Iterator[str]:
 
 
 def _again(column: ColumnComparison) -> str:
-    return "" if column.churn is None else f" · A again: {percent(column.churn)}"
+    if column.churn is None:
+        return ""
+    moved = "" if column.again is None else f", {signed(column.again.difference)}"
+    return f" · A again: {percent(column.churn)}{moved}"
 
 
 def verdict_text(column: ColumnComparison) -> str:

@@ -69,7 +69,8 @@ class NumberDifference(Struct, frozen=True):
     p: float
     higher: int
     lower: int
-    largest: float  # the largest absolute difference
+    distance: float  # the mean absolute difference
+    largest: float  # the largest one
 
 
 class Accuracy(Struct, frozen=True):
@@ -107,7 +108,8 @@ class ColumnComparison(Struct, frozen=True):
     pairs: pairs with an answer on both sides. tasks: the independent units among them. equal: pairs with
     equal values. missing: pairs in which a number is null on one side. p: the p-value that `verdict` rests
     on, corrected over all tested columns; None if none was computed. matrix: the changes of labels, the most
-    frequent first. churn: the share of pairs that changed when A was asked again.
+    frequent first. churn, again: the share of pairs that changed when A was asked again, and the difference
+    of their numbers.
     """
 
     name: str
@@ -127,6 +129,7 @@ class ColumnComparison(Struct, frozen=True):
     p: float | None = None
     verdict: Verdict = Verdict.UNTESTED
     churn: Interval | None = None
+    again: NumberDifference | None = None
     examples: tuple[Example, ...] = ()
 
     @property
@@ -172,7 +175,7 @@ class LevelPairs(Struct, frozen=True):
 
 
 class Noise(Struct, frozen=True):
-    """A's question asked again about some of its rows."""
+    """A's question asked again about some of its tasks."""
 
     totals: SideTotals
     tasks: int

@@ -76,6 +76,22 @@ def sentence_of(columns: Sequence[ColumnComparison]) -> str:
     )
 
 
+def noise_sentence(columns: Sequence[ColumnComparison]) -> str:
+    """Return how much the first column that changed changes by itself, empty if that is not known."""
+    for column in columns:
+        if column.churn is not None and column.equal < column.pairs:
+            if column.again is not None and column.numbers is not None:
+                return (
+                    f" Asked again, A's own {shown_name(column)} moves by {figure(column.again.distance)} on "
+                    f"average; from A to B it moves by {figure(column.numbers.distance)}."
+                )
+            return (
+                f" Asked again, A itself changes {percent(column.churn)} of {shown_name(column)}; "
+                f"from A to B {percent(column.changed)} change."
+            )
+    return ""
+
+
 def _with_truth(columns: Sequence[ColumnComparison]) -> str:
     """Return the sentence for columns whose right values are known."""
     verdicts = {column.verdict for column in columns}

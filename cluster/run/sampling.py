@@ -74,7 +74,7 @@ class EstimatedJob:
         places = {row.task.key: row.place for row in drawn}
         origin = replace(self.origin, sample={"size": size, "seed": seed, "places": places})
         tasks = tuple(row.task for row in drawn)
-        return launch(_SampleRun(self.config, self.run_id, origin, tasks), engine, host).summary
+        return launch(SampleRun(self.config, self.run_id, origin, tasks), engine, host).summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Expectation:
 
 
 @dataclass(slots=True)
-class _SampleRun:
+class SampleRun:
     """The run of a sample, for `launch`. It writes no results: the whole run does."""
 
     config: HeadraceConfig
@@ -116,16 +116,20 @@ class _SampleRun:
 
     @property
     def described(self) -> str:
+        """The number of rows, in words."""
         return f"a sample of {number(self.count, 'random row')}"
 
     @property
     def count(self) -> int:
+        """The number of rows."""
         return len(self.drawn)
 
     def tasks(self) -> Iterator[Task]:
+        """Return a new stream of the rows."""
         return iter(self.drawn)
 
     def writer(self) -> ResultWriter:
+        """Return a writer without a file."""
         return ResultWriter.for_rows(self.config.model_copy(update={"output": OutputSettings()}), None)
 
     def read(self, writer: ResultWriter, summary: RunSummary) -> None:

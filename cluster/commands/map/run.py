@@ -22,6 +22,7 @@ from actors.runtime.defects import advise_after_defect
 from cluster.assembly.actor_settings import task_rules
 from cluster.commands.batch import engine_of
 from cluster.commands.command_line import print_json, use_log_format
+from cluster.commands.consent import ask_before
 from cluster.commands.map.again import WITHHELD
 from cluster.commands.map.arguments import MapArguments, MapCourse, shown_command
 from cluster.commands.map.output import preview, spent_now, without_answer, write_lines
@@ -107,7 +108,8 @@ def _run(
     if course.dry_run:
         _show(job, history, as_json=course.as_json)
         return 0
-    _ask_before(job, history, course, console, has_budget=arguments.budget is not None)
+    if not course.yes and job.config.llm.simulator is None:
+        ask_before(estimated(job, history).estimate(), console, has_budget=arguments.budget is not None)
     use_log_format(job.config)
     host = MapHost(console, live=not course.as_json, deadline_s=course.deadline_s)
     chosen = engine_of(job.config, arguments.overrides, engine, address)
@@ -219,28 +221,6 @@ def _show(job: MapJob, history: MapHistory, *, as_json: bool) -> None:
     for line in estimate.lines():
         typer.echo(line)
     typer.echo("nothing was asked (--dry-run)")
-
-
-def _ask_before(
-    job: MapJob, history: MapHistory, course: MapCourse, console: Console, *, has_budget: bool
-) -> None:
-    """Ask before a large job, or raise `ConfigError` if no terminal can be asked."""
-    if course.yes or job.config.llm.simulator is not None:
-        return
-    estimate = estimated(job, history).estimate()
-    if not estimate.wants_consent:
-        return
-    can_ask = sys.stdin is not None and sys.stdin.isatty() and console.is_terminal
-    if not can_ask:
-        if has_budget:
-            return
-        raise ConfigError(
-            f"{estimate}\nthis job is large, and no terminal can be asked: give --yes or --budget USD"
-        )
-    for line in estimate.lines():
-        console.print(line, soft_wrap=True)
-    if not typer.confirm("go on?", err=True):
-        raise ConfigError("nothing was asked")
 
 
 # ---- after the run ---------------------------------------------------------------------------------------
