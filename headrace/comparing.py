@@ -43,6 +43,12 @@ class Comparison:
         """Return the document that ``headrace compare --json`` prints."""
         return self._result.as_dict()
 
+    def html(self, path: PathLike) -> Path:
+        """Write the comparison as a page, one HTML file that needs no network, and return its path."""
+        from cluster.compare.page import write_page  # noqa: PLC0415 - `import headrace` is quick
+
+        return write_page(self._result, Path(path))
+
     def __str__(self) -> str:
         from cluster.compare.lines import comparison_lines  # noqa: PLC0415 - `import headrace` is quick
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,6 +39,10 @@ def compare(
             help="The right values, FILE:TRUTH=COLUMN if its name is another, or the file of a golden set. "
             "May be given several times. Default: the golden sets of the runs.",
         ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Also write a page, such as cmp.html."),
     ] = None,
     fail_if: Annotated[
         str | None,
@@ -83,6 +88,10 @@ def compare(
             found = compare_sides(sides[0], sides[1], truths, notes=notes)
             if noise:
                 found = with_noise(found, sides[0], sides[2])
+        if output is not None:
+            from cluster.compare.page import write_page  # noqa: PLC0415 - loads jinja2
+
+            console.print(f"{write_page(found, output)}: the comparison as a page", soft_wrap=True)
         if json:
             print_json(found.as_dict())
         else:
