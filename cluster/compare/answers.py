@@ -119,7 +119,7 @@ class AnswerTable:
         keys, tasks, failed = array("q"), array("q"), bytearray()
         self.columns: dict[str, AnswerColumn] = {}
         for answer in answers:
-            if answer.values.keys() - self.columns.keys():
+            if not answer.values.keys() <= self.columns.keys():
                 new = (name for name in answer.values if name not in self.columns)
                 self.columns.update({name: AnswerColumn(len(keys)) for name in new})
             keys.append(key_of(answer.task, answer.item))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Protocol
 
 from msgspec import Struct
@@ -38,7 +38,8 @@ _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _GUARDED = tuple("'" + mark for mark in "=+-@\t\r")  # texts that a CSV result marks as no formula
 _BOOLEANS = {"true": True, "false": False}
 _BESIDE = {"source", "item", "text", "state", "error", "cost_usd"}
-_OF_REPORT = {"state", "overall", "sources", "calls", "tokens", "cost_usd", "elapsed_s", "errors"}
+_OF_REPORT = {"state", "dimensions", "sources", "calls", "tokens", "cost_usd", "elapsed_s", "errors"}
+_COUNTS = ("calls.", "tokens.")
 _PARTS = (".low", ".high", ".n", ".finding", ".flags")
 
 
@@ -201,31 +202,33 @@ class TableSide:
 
     def answers(self, level: TableLevel) -> Iterator[RowAnswer]:  # noqa: ARG002 - a table has one level
         """Yield the answers in the order of the rows."""
-        key, reads_text = self._key, self._is_text
+        key, reads_text, has_scores = self._key, self._is_text, self._level is TableLevel.TASKS
+        is_answer = cache(self._is_answer)
         for number, row in enumerate(self._read(), 1):
-            if key is not None and key not in row:
-                raise ConfigError(f"{self.name}, row {number}: {no_column(key, list(row))}")
-            task = row_key(number) if key is None else _text(row[key])
-            values = {name: value for name, value in self._values(row).items() if name != key}
+            values = {name: value for name, value in row.items() if is_answer(name)}
+            if has_scores:
+                values = {name.removesuffix(".score"): value for name, value in values.items()}
+                values.update((one["name"], one["score"]) for one in row.get("dimensions") or ())
             if reads_text:
                 values = {name: _of_text(value) for name, value in values.items()}
+            task = row_key(number) if key is None else self._task(number, row, key)
             item = _text(row.get("item")) if self._level is TableLevel.ITEMS else ""
             yield RowAnswer(task, item, values, self._has_failed(row))
 
-    def _values(self, row: Mapping[str, Json]) -> Mapping[str, Json]:
+    def _task(self, number: int, row: Mapping[str, Json], key: str) -> str:
+        if key not in row:
+            raise ConfigError(f"{self.name}, row {number}: {no_column(key, list(row))}")
+        if row[key] is None:
+            raise ConfigError(f"{self.name}, row {number}: the key {key!r} is null; give each row one")
+        return _text(row[key])
+
+    def _is_answer(self, name: str) -> bool:
+        """Return whether a column may hold answers."""
+        if name == self._key:
+            return False
         if self._level is TableLevel.TASKS:
-            found = {
-                name: value
-                for name, value in row.items()
-                if name not in _OF_REPORT - {"overall"}
-                and name != "dimensions"
-                and not name.startswith(("calls.", "tokens."))
-                and not name.endswith(_PARTS)
-            }
-            scores = {one["name"]: one["score"] for one in row.get("dimensions") or ()}
-            return {name.removesuffix(".score"): value for name, value in found.items()} | scores
-        beside = _BESIDE if self._level is TableLevel.ITEMS else ()
-        return {name: value for name, value in row.items() if not name.startswith("_") and name not in beside}
+            return name not in _OF_REPORT and not name.startswith(_COUNTS) and not name.endswith(_PARTS)
+        return not name.startswith("_") and not (self._level is TableLevel.ITEMS and name in _BESIDE)
 
     def _has_failed(self, row: Mapping[str, Json]) -> bool:
         if self._level is TableLevel.ROWS:

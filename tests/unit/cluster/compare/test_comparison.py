@@ -351,6 +351,7 @@ def test_a_condition_about_a_figure_that_is_not_known_is_an_error(condition, pro
         (labelled("x"), [{"label": "x"}], None, "the rows of one are numbered"),
         ([{"label": "x"}], [{"label": "x"}] * 2, None, "A has 1 rows and B has 2, and no column `key`"),
         (labelled("x") * 2, labelled("x"), None, "A: a key occurs 2 times"),
+        ([{"key": None, "label": "x"}], labelled("x"), None, "A, row 1: the key 'key' is null"),
         (labelled("x"), labelled("x"), "id", 'A: no column is named "id"; the columns are: key, label'),
         (
             labelled("x"),
