@@ -126,6 +126,24 @@ class Run:
             write_page(store, self.id, target, time.time(), PageOptions(tuple(redact), max_mb))
         return target
 
+    def golden(self, path: str | Path | None = None) -> list[Mapping[str, Json]]:
+        """Return how the answers compare with the golden set of ``headrace review``, field by field.
+
+        See docs/review.md. `path` names another golden set than that of the run.
+        """
+        from cluster.golden.figures import figures_document, golden_figures  # noqa: PLC0415 - loads numpy
+        from cluster.golden.file import golden_path, read_golden  # noqa: PLC0415 - loads the stores
+        from cluster.records.reading import all_ended  # noqa: PLC0415 - same
+        from cluster.records.records import opened_store  # noqa: PLC0415 - same
+        from cluster.report.item_columns import item_columns  # noqa: PLC0415 - loads pydantic
+
+        settings = self._config.store.settings()
+        golden = read_golden(Path(path) if path is not None else golden_path(settings, self.id))
+        with opened_store(settings) as store:
+            entries = all_ended(store, self.id)
+            found = golden_figures(golden, entries, item_columns(self._config))
+        return [figures_document(each) for each in found]
+
     def resume(self, *, progress: bool | None = None) -> Run:
         """Continue the run, and return it when it has ended. Only the missing calls are made."""
         path = self._origin.path

@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from cluster.commands import check, compare, drafts, estimate, report, run, runs, stores, submit
 from cluster.commands.map import command as map_command
+from cluster.commands.results import review
 from cluster.program import COMMAND, VERSION, program
 from cluster.report.exit_codes import FAILED, INTERRUPTED
 
@@ -68,6 +69,7 @@ app.add_typer(submit.app)
 app.add_typer(runs.app)
 app.add_typer(report.app)
 app.add_typer(compare.app)
+app.add_typer(review.app)
 app.add_typer(stores.app)
 
 

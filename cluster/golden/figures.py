@@ -179,6 +179,40 @@ def _label(value: Json) -> str:
     return json.dumps(value, sort_keys=True)
 
 
+def figures_document(one: FieldFigures) -> dict[str, Json]:
+    """Return the figures of a field as a JSON object. What there is no figure for is null."""
+    known = one.calibration
+    return {
+        "field": one.field,
+        "judged": one.judged,
+        "correct": one.correct,
+        "accuracy": _interval_document(one.accuracy),
+        "sampled": one.sampled,
+        "sampled_accuracy": _interval_document(one.sampled_accuracy),
+        "untold": one.untold,
+        "missing": one.missing,
+        "kappa": _or_null(one.kappa),
+        "distance": _or_null(one.distance),
+        "calibration_error": None if known is None else known.error,
+        "calibration": [
+            {"low": each.low, "high": each.high, "count": each.count}
+            | {"confidence": each.confidence, "accuracy": each.accuracy}
+            for each in (() if known is None else known.bins)
+            if each.count
+        ],
+    }
+
+
+def _interval_document(interval: Interval | None) -> dict[str, Json] | None:
+    if interval is None:
+        return None
+    return {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+
+
+def _or_null(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
 @dataclass(frozen=True, slots=True)
 class Preferences:
     """How often people preferred a run to `other`, the other one, and neither. They saw no names."""

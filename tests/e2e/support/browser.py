@@ -115,9 +115,8 @@ async def opened(url: str, directory: Path) -> AsyncIterator[Page]:
             for domain in ("Page", "Runtime", "Log"):
                 await page.call(f"{domain}.enable")
             await page.call("Page.navigate", url=url)
-            await page.until(
-                f"location.href.startsWith({json.dumps(url)}) && document.readyState === 'complete'"
-            )
+            where = json.dumps(url.partition("#")[0])  # a page may take its fragment away
+            await page.until(f"location.href.startsWith({where}) && document.readyState === 'complete'")
             yield page
             await page.close()
         draining.cancel()

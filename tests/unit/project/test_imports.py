@@ -51,6 +51,7 @@ ORDER = (
     "cluster.golden",
     "cluster.assembly",
     "cluster.history",
+    "cluster.review",
     "cluster.page",
     "cluster.compare",
     "cluster.ray",

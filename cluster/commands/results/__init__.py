@@ -1,0 +1,1 @@
+"""Commands that let people look at results and judge them."""
