@@ -32,6 +32,7 @@ def estimate(
     model: str | None = None,
     system: str | None = None,
     attach: Sequence[str] = (),
+    embed: str | None = None,
     key: str | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
@@ -58,6 +59,7 @@ def estimate(
         model=model,
         system=system,
         attach=tuple(attach),
+        embed=embed,
         key=key,
         delimiter=delimiter,
         encoding=encoding,
@@ -73,12 +75,12 @@ def estimate(
         with contextlib.ExitStack() as stack:
             if isinstance(table, str | os.PathLike) and os.fspath(table).endswith(_CONFIGURATIONS):
                 of_file = (key, delimiter, encoding, config)
-                of_model = (model, system, attach or None, max_tokens, params)
+                of_model = (model, system, attach or None, embed, max_tokens, params)
                 if any(each is not None for each in (prompt, columns, *of_file, *of_model)):
                     raise ConfigError(f"{table} is a configuration, which names the prompt and the model")
                 job = _configured(RunCall(config=table, limit=limit, run_id=run_id), is_asked=sample > 0)
-            elif prompt is None or columns is None:
-                raise ConfigError("an estimate of a table needs a prompt and columns, as `map` does")
+            elif embed is None and (prompt is None or columns is None):
+                raise ConfigError("an estimate of a table needs a prompt and columns, or embed, as map")
             else:
                 job = _mapped(MapCall(table, prompt, columns, options), stack)
             if sample:

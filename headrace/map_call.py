@@ -39,6 +39,7 @@ class MapOptions(TypedDict, total=False):
     model: str | None
     system: str | None
     attach: tuple[str, ...]
+    embed: str | None
     key: str | None
     delimiter: str | None
     encoding: str | None
@@ -67,8 +68,8 @@ class MapStoppedError(HeadraceError):
 class MapCall:
     """A call of `map`. Calling it runs it in the thread of a host, and returns the result."""
 
-    def __init__(self, table: Any, prompt: str, columns: object, options: MapOptions) -> None:
-        _check_arguments(prompt, options)
+    def __init__(self, table: Any, prompt: str | None, columns: object, options: MapOptions) -> None:
+        _check_arguments(prompt, columns, options)
         self._table = table
         self._prompt = prompt
         self._columns = columns
@@ -142,14 +143,16 @@ class MapCall:
 
     def config(self, name: str) -> HeadraceConfig:
         """Return the configuration that asks the question. Raises `ConfigError`."""
-        from cluster.run.map.question import MapQuestion, map_config  # noqa: PLC0415 - see `__call__`
+        from cluster.run.map.question import EMBEDDING, MapQuestion, embedded, map_config  # noqa: PLC0415 - see `__call__`
 
         options = self._options
+        embed = options.get("embed")
         config, api_key = options.get("config"), options.get("api_key")
         question = MapQuestion(
-            self._prompt,
-            output_of(self._columns),
+            self._prompt or "" if embed is None else embedded(embed),
+            output_of(self._columns) if embed is None else None,
             name=name,
+            embed="" if embed is None else EMBEDDING,
             system=options.get("system"),
             attach=options.get("attach", ()),
             model=options.get("model"),
@@ -164,9 +167,20 @@ class MapCall:
             return map_config(question, os.environ if api_key is None else {**os.environ, _KEY: api_key})
 
 
-def _check_arguments(prompt: object, options: MapOptions) -> None:
+def _check_embedding(embed: object, given: Mapping[str, object]) -> None:
+    """Raise `ConfigError` unless `embed` is a text, and no argument asks for fields."""
+    if not isinstance(embed, str) or not embed.strip():
+        raise ConfigError(f"embed is a column, or a text such as '{{title}}. {{text}}', not {embed!r}")
+    others = ("prompt", "columns", "system", "attach", "max_tokens")
+    if named := [name for name in others if given.get(name) not in (None, ())]:
+        raise ConfigError(f"embed asks for vectors and not for fields: leave out {', '.join(named)}")
+
+
+def _check_arguments(prompt: object, columns: object, options: MapOptions) -> None:
     """Raise `ConfigError` for an argument that no other part checks."""
-    if not isinstance(prompt, str) or not prompt.strip():
+    if (embed := options.get("embed")) is not None:
+        _check_embedding(embed, {"prompt": prompt, "columns": columns, **options})
+    elif not isinstance(prompt, str) or not prompt.strip():
         raise ConfigError(f"the prompt is a text such as 'Classify: {{text}}', not {prompt!r}")
     if (errors := options.get("errors", "keep")) not in ("keep", "raise"):
         raise ConfigError(f"errors is 'keep' or 'raise', not {errors!r}")

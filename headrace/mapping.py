@@ -23,21 +23,29 @@ FrameT = TypeVar("FrameT", bound=DataFrameLike)
 
 
 @overload
-def map(table: PathLike, prompt: str, columns: object, **options: Unpack[MapOptions]) -> Any: ...
-@overload
-def map(table: FrameT, prompt: str, columns: object, **options: Unpack[MapOptions]) -> FrameT: ...
+def map(
+    table: PathLike, prompt: str | None = None, columns: object = None, **options: Unpack[MapOptions]
+) -> Any: ...
 @overload
 def map(
-    table: Iterable[Mapping[str, Any]], prompt: str, columns: object, **options: Unpack[MapOptions]
+    table: FrameT, prompt: str | None = None, columns: object = None, **options: Unpack[MapOptions]
+) -> FrameT: ...
+@overload
+def map(
+    table: Iterable[Mapping[str, Any]],
+    prompt: str | None = None,
+    columns: object = None,
+    **options: Unpack[MapOptions],
 ) -> list[dict[str, Any]]: ...
 def map(
     table: Any,
-    prompt: str,
-    columns: object,
+    prompt: str | None = None,
+    columns: object = None,
     *,
     model: str | None = None,
     system: str | None = None,
     attach: Sequence[str] = (),
+    embed: str | None = None,
     key: str | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
@@ -75,6 +83,8 @@ def map(
     model: ``sim`` (simulated, free), ``PROVIDER:NAME`` such as ``openai:NAME``, or a model at `base_url`.
     system: the system message.
     attach: the columns with paths or URLs of images, PDF or text files to send with the prompt.
+    embed: in place of `prompt` and `columns`: a column, or a text such as ``"{title}. {text}"``. Its vectors
+        become the column `embedding`. ``params={"dimensions": 256}`` sets their length.
     key: the column that identifies a row in messages; by default ``key``, or else the number of the row.
     delimiter, encoding: of a CSV file, such as ``";"`` and ``"cp1252"``. By default comma and UTF-8.
     limit, sample: only the first rows, or as many random ones. The result has only these.
@@ -100,6 +110,7 @@ def map(
         model=model,
         system=system,
         attach=tuple(attach),
+        embed=embed,
         key=key,
         delimiter=delimiter,
         encoding=encoding,
@@ -124,14 +135,23 @@ def map(
 
 
 @overload
-async def amap(table: PathLike, prompt: str, columns: object, **options: Unpack[MapOptions]) -> Any: ...
-@overload
-async def amap(table: FrameT, prompt: str, columns: object, **options: Unpack[MapOptions]) -> FrameT: ...
+async def amap(
+    table: PathLike, prompt: str | None = None, columns: object = None, **options: Unpack[MapOptions]
+) -> Any: ...
 @overload
 async def amap(
-    table: Iterable[Mapping[str, Any]], prompt: str, columns: object, **options: Unpack[MapOptions]
+    table: FrameT, prompt: str | None = None, columns: object = None, **options: Unpack[MapOptions]
+) -> FrameT: ...
+@overload
+async def amap(
+    table: Iterable[Mapping[str, Any]],
+    prompt: str | None = None,
+    columns: object = None,
+    **options: Unpack[MapOptions],
 ) -> list[dict[str, Any]]: ...
-async def amap(table: Any, prompt: str, columns: object, **options: Unpack[MapOptions]) -> Any:
+async def amap(
+    table: Any, prompt: str | None = None, columns: object = None, **options: Unpack[MapOptions]
+) -> Any:
     """Do the same as `map` without blocking the event loop. A cancellation keeps the answers so far."""
     with display_for(options.get("progress"), UNIT) as display:
         return await run_beside(MapCall(table, prompt, columns, options), display)

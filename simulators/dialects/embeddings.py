@@ -46,8 +46,12 @@ class SimulatedEmbeddings(SimulatedDialect):
         """Return the question in a request."""
         document = loaded(body)
         given = document.get("input")
-        is_base64 = document.get("encoding_format") == "base64"
-        vectors = VectorFormat(_dimensions(document.get("dimensions")), is_base64)
+        wanted = document.get("dimensions", document.get("output_dimension"))  # the second: of Voyage
+        is_base64 = "base64" in (
+            document.get("encoding_format"),
+            document.get("embedding_type"),
+        )  # same: of Jina
+        vectors = VectorFormat(_dimensions(wanted), is_base64)
         return _question(
             [given] if isinstance(given, str) else given, str(document.get("model", "")), vectors
         )

@@ -57,6 +57,14 @@ Attached = Annotated[
         "--attach", metavar="COLUMN", help="A column with paths or URLs of images, PDF or text files to send."
     ),
 ]
+Embedded = Annotated[
+    str | None,
+    typer.Option(
+        "--embed",
+        metavar="COLUMN|TEXT",
+        help="Ask for vectors of a column, or of a text such as '{title}. {text}', in place of a prompt.",
+    ),
+]
 ColumnTexts = Annotated[
     list[str] | None,
     typer.Option(
@@ -147,6 +155,7 @@ class MapArguments:
     prompt_option: str | None = None
     system: str | None = None
     attach: tuple[str, ...] = ()
+    embed: str | None = None
     columns: tuple[str, ...] = ()
     column_source: str | None = None
     model: str | None = None
@@ -167,14 +176,24 @@ class MapArguments:
 
     def check(self) -> None:
         """Raise `ConfigError` for arguments that lack something or contradict each other. Reads no row."""
-        self.prompt_text()
-        self.output()
+        if self.embed is None:
+            self.prompt_text()
+            self.output()
+        else:
+            self._check_embedding()
         for given in self.params:
             _parameter(given)
         if self.limit is not None and self.sample is not None:
             raise ConfigError("--limit and --sample exclude each other: give one")
         if self.config is None and ":" in (self.model or ""):  # a key that is not set is reported first
             endpoint_of(ModelChoice(self.model, self.base_url, self.api_key_env), os.environ)
+
+    def _check_embedding(self) -> None:
+        if not (self.embed or "").strip():
+            raise ConfigError("--embed is empty: name a column, or a text such as '{title}. {text}'")
+        others = ("PROMPT", "--prompt", "-c", "--columns", "--system", "--attach", "--max-tokens")
+        if given := [name for name in others if name in self.question_options()]:
+            raise ConfigError(f"--embed asks for vectors and not for fields: leave out {', '.join(given)}")
 
     def prompt_text(self) -> str:
         """Return the prompt. Raises `ConfigError` if there is none, or two."""
@@ -218,6 +237,7 @@ class MapArguments:
             "--base-url": self.base_url,
             "--system": self.system,
             "--attach": self.attach or None,
+            "--embed": self.embed,
             "--key": self.key,
             "--delimiter": self.delimiter,
             "--encoding": self.encoding,
@@ -240,14 +260,16 @@ class MapArguments:
 
     def question(self, name: str) -> MapQuestion:
         """Return the question about the rows called `name`. Raises `ConfigError`."""
-        from cluster.run.map.question import MapQuestion  # noqa: PLC0415 - loads ruamel.yaml
+        from cluster.run.map.question import EMBEDDING, MapQuestion, embedded  # noqa: PLC0415 - loads ruamel.yaml
 
+        is_plain = self.embed is not None
         options = {"key": self.key, "delimiter": self.delimiter, "encoding": self.encoding}
         given = {name: value for name, value in options.items() if value is not None}
         return MapQuestion(
-            self.prompt_text(),
-            self.output(),
+            embedded(_text(self.embed, "--embed")) if self.embed is not None else self.prompt_text(),
+            None if is_plain else self.output(),
             name=name,
+            embed=f"{self.prefix}{EMBEDDING}" if is_plain else "",
             system=None if self.system is None else _text(self.system, "--system"),
             attach=self.attach,
             model=self.model,

@@ -33,6 +33,7 @@ _INCIDENTAL = frozenset(
         *("max_in_flight", "start_in_flight", "requests_per_minute", "tokens_per_minute"),
     }
 )
+_WORDS = {"evaluate.prompt": "the prompt", "evaluate.input": "--embed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def check_job(job: MapJob) -> None:
     columns = [name for name in job.rows.columns if name not in unread]
     # The columns of JSON lines and lists are only known from their rows.
     if job.rows.count or columns:
-        check_placeholders(job.config, columns, max(job.rows.count, 1), {"evaluate.prompt": "the prompt"})
+        check_placeholders(job.config, columns, max(job.rows.count, 1), _WORDS)
 
 
 def asked_of(config: HeadraceConfig) -> str:

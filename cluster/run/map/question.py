@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 _SHARED = ("llm", "limits", "store", "cluster", "http")  # sections that `map` takes from a configuration
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 _MOST_NAME = 48
+EMBEDDING = "embedding"  # the column of vectors
+_SIMULATOR = "simulator"  # the name of the endpoint of the section `llm.simulator`
 _UNSET = "environment variable "  # the beginning of the problem of a reference to one that is not set
 
 # The words by which the user knows a key of the document.
 _GIVEN = (
     ("evaluate.prompt", "the prompt"),
+    ("evaluate.input", "--embed"),
     ("evaluate.system", "--system"),
     ("evaluate.attach", "--attach"),
     ("evaluate.output", "-c"),
@@ -50,15 +53,17 @@ _GIVEN = (
 class MapQuestion:
     """A question about every row, and the model that is asked.
 
-    `output` holds the columns: mapping forms by name, or what else ``evaluate.output`` accepts. `model` and
+    `output` holds the columns: mapping forms by name, or what else ``evaluate.output`` accepts. With `embed`,
+    the name of a column, vectors of `prompt` are asked for, and there is no `output`. `model` and
     `base_url` are described by `endpoint_of`. `config` is a configuration whose `llm`, `limits`, `store`,
     `cluster` and `http` are used. `params` are parameters of the model, such as ``temperature``. `tasks` is
     the section of the input, None for rows in memory. `overrides` are ``a.b=value``.
     """
 
     prompt: str
-    output: Json
+    output: Json = None
     name: str = "rows"
+    embed: str = ""
     system: str | None = None
     attach: tuple[str, ...] = ()
     model: str | None = None
@@ -70,6 +75,11 @@ class MapQuestion:
     max_tokens: int | None = None
     params: Mapping[str, Json] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+
+
+def embedded(text: str) -> str:
+    """Return the template of the text whose vectors are asked for: `text`, or the column of that name."""
+    return text if "{" in text else f"{{{text}}}"
 
 
 def run_name(stem: str) -> str:
@@ -93,21 +103,14 @@ def map_document(question: MapQuestion, env: Mapping[str, str]) -> str:
     """Return the configuration as YAML. Raises `ConfigError` for a model that is not known."""
     yaml = _yaml()
     shared = _shared(question.config)
-    step: dict[str, Any] = {"prompt": _scalar(question.prompt)}
-    if question.system is not None:
-        step["system"] = _scalar(question.system)
-    if question.attach:
-        step["attach"] = [_scalar(name) for name in question.attach]
-    if question.max_tokens is not None:
-        step["max_tokens"] = question.max_tokens
-    if question.params:
-        step["params"] = _literal(question.params)
     section = shared.pop("llm", None)
     choice = ModelChoice(question.model, question.base_url, question.api_key_env, section)
     llm, endpoint = endpoint_of(choice, env)
+    step = _step(question)
     if endpoint is not None:
         step["endpoint"] = endpoint
-    step["output"] = _literal(question.output)
+    elif question.embed:
+        step["endpoint"] = [one["name"] for one in llm.get("endpoints") or [{"name": _SIMULATOR}]]
     llm.setdefault("cache", True)
     document: dict[str, Any] = {"name": run_name(question.name)}
     if question.tasks is not None:
@@ -122,6 +125,21 @@ def map_document(question: MapQuestion, env: Mapping[str, str]) -> str:
     written = io.StringIO()
     yaml.dump(document, written)
     return written.getvalue()
+
+
+def _step(question: MapQuestion) -> dict[str, Any]:
+    """Return the entry of ``evaluate`` without its endpoint."""
+    params = {"params": _literal(question.params)} if question.params else {}
+    if question.embed:
+        return {"kind": "embedding", "name": question.embed, "input": _scalar(question.prompt), **params}
+    step: dict[str, Any] = {"prompt": _scalar(question.prompt)}
+    if question.system is not None:
+        step["system"] = _scalar(question.system)
+    if question.attach:
+        step["attach"] = [_scalar(name) for name in question.attach]
+    if question.max_tokens is not None:
+        step["max_tokens"] = question.max_tokens
+    return {**step, **params, "output": _literal(question.output)}
 
 
 def saved_document(question: MapQuestion, env: Mapping[str, str]) -> str:
@@ -230,7 +248,10 @@ def _explained(problem: ConfigProblem, question: MapQuestion) -> ConfigProblem:
         # The variable is one of the preset, and another one of the environment is no misspelling of it.
         return replace(problem, file=f"-m {question.model}", line=0, path="", wanted=None, suggestion=None)
     given = next((words for key, words in _GIVEN if f"{problem.path}.".startswith(f"{key}.")), None)
-    if given == "-c" and (isinstance(question.output, str) or "json_schema" in question.output):
+    output = question.output
+    if given == "-c" and (
+        isinstance(output, str) or (isinstance(output, Mapping) and "json_schema" in output)
+    ):
         given = "--columns"
     elif given == "-c" and (field := problem.path.removeprefix("evaluate.output").strip(".")):
         given = f"-c {field.partition('.')[0]}"

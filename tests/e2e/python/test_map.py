@@ -20,6 +20,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 import headrace
+from simulators.dialects.embeddings import vector_of
 from tests.e2e.support.scripted_server import completion
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,6 +46,22 @@ def test_five_lines_map_a_pandas_frame(here):
     assert made["_error"].iloc[2] == "null in text"
     assert made["score"].isna().tolist() == [False, False, True, False]
     assert made["mood"].iloc[0] == made["mood"].iloc[3], "equal prompts have one answer"
+
+
+async def test_vectors_are_a_column_of_lists_in_a_table_of_any_kind(here):
+    rows = [{"text": "a"}, {"text": "b"}]
+    options = {"config": "fast.yaml", "params": {"dimensions": 4}, "embed": "text"}
+    frame = await headrace.amap(pl.DataFrame(rows), **options)
+    records = await headrace.amap(rows, **options)
+    assert frame.columns == ["text", "embedding", "_error"]
+    assert frame.schema["embedding"] == pl.List(pl.Float32)
+    found = [row["embedding"] for row in records]
+    assert found == [pytest.approx(vector_of(row["text"], 4), rel=1e-6) for row in rows]
+    assert frame["embedding"].to_list() == [pytest.approx(each, rel=1e-6) for each in found]
+    with pytest.raises(headrace.errors.ConfigError, match="leave out prompt, columns"):
+        await headrace.amap(rows, PROMPT, COLUMNS, embed="text")
+    with pytest.raises(headrace.errors.ConfigError, match=r"embed.*\{mood\}"):
+        await headrace.amap(rows, embed="{mood}", config="fast.yaml")
 
 
 async def test_tables_of_other_kinds_are_mapped_beside_a_running_event_loop(here):

@@ -74,6 +74,7 @@ RECIPES = {
     ("Cohere", 0): ("/v2/rerank", {"model", "query", "documents"}, BEARER),
     ("Jina", 0): ("/v1/rerank", {"model", "query", "documents"}, BEARER),
     ("Voyage", 0): ("/v1/rerank", {"model", "query", "documents"}, BEARER),
+    ("Voyage", 1): ("/v1/embeddings", {"model", "input", "output_dimension", "encoding_format"}, BEARER),
     ("Ollama", 0): (
         "/v1/chat/completions",
         {"response_format", "max_tokens"},
@@ -95,6 +96,7 @@ RECIPES = {
 # The simulator serves chat completions at /v1 only.
 SIMULATED_AT = {"openrouter.ai": "/v1", "api.deepseek.com": "/v1"}
 COLUMNS = {"mood": "good | bad"}
+COLUMN = ["mood: good | bad"]
 
 
 def recipes():
@@ -178,10 +180,11 @@ async def test_the_recipe_works(place, heading, number):
     async with simulator() as (host, ledger, requests):
         if language == "sh":
             given = arguments_of(text)
-            assert (given["data"], given["column"]) == ("reviews.csv", ["mood: good | bad"])
-            prompt, model = given["prompt"], given["model"]
+            assert (given["data"], given["column"]) in (("reviews.csv", COLUMN), ("reviews.csv", ()))
+            prompt, model, embed = given["prompt"], given["model"], given["embed"]
             (place / "one.yaml").write_text("")
             options = {"model": model, "base_url": at(host, base_url(model))}
+            options |= {"embed": embed, "params": {"dimensions": 256}} if embed else {}
         else:
             prompt = "Classify: {text}"
             document = YAML(typ="safe", pure=True).load(text)
@@ -198,11 +201,13 @@ async def test_the_recipe_works(place, heading, number):
             run = await headrace.arun("one.yaml")
             made = [*run.items()]
         else:
-            made = await headrace.amap(ROWS, prompt, COLUMNS, **options)
+            made = await headrace.amap(ROWS, prompt, None if "embed" in options else COLUMNS, **options)
 
     assert [row["_error"] for row in made] == [None] * len(ROWS)
     if path.endswith("/rerank"):
         assert [row["relevance"] for row in made] == [1.0, 0.5]
+    elif "embed" in options:
+        assert [len(row["embedding"]) for row in made] == [256, 256]
     else:
         assert all(row["mood"] in {"good", "bad"} for row in made)
     assert ledger.sums.billed == len(ROWS)

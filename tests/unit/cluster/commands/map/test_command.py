@@ -185,6 +185,9 @@ def test_stdin_is_a_table():
     [
         ((*LABEL,), "no prompt: give it as the second argument, such as 'Classify: {text}'"),
         (("{text}", "-p", "{text}", *LABEL), "the prompt is given twice"),
+        (("--embed", "text", *LABEL), "--embed asks for vectors and not for fields: leave out -c"),
+        (("--embed", "text", "{text}", "--system", "a"), "leave out PROMPT, --system"),
+        (("--embed", " "), "--embed is empty: name a column"),
         (("@none.txt", *LABEL), "--prompt: none.txt cannot be read: No such file or directory"),
         (("{text}", *LABEL, "--system", "@none.txt"), "--system: none.txt cannot be read"),
         (("{text}", *LABEL, "--columns", "c.txt"), "-c and --columns exclude each other"),

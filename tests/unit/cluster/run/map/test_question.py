@@ -8,7 +8,14 @@ import pytest
 
 from actors.core.errors import ConfigError
 from cluster.config.loading import loaded
-from cluster.run.map.question import MapQuestion, map_config, map_document, run_name, saved_document
+from cluster.run.map.question import (
+    MapQuestion,
+    embedded,
+    map_config,
+    map_document,
+    run_name,
+    saved_document,
+)
 
 LABEL = {"label": {"type": "string", "choices": ["yes", "no"]}}
 QUESTION = MapQuestion("Classify: {text}", LABEL, name="reviews", model="sim")
@@ -48,6 +55,27 @@ def test_the_configuration_is_in_map_form_and_shares_answers_across_runs():
     assert (config.name, config.is_map, config.llm.cache) == ("map-reviews", True, True)
     assert config.llm.simulator is not None
     assert [*config.steps[0].output["label"].choices] == ["yes", "no"]
+
+
+@pytest.mark.parametrize(
+    ("more", "endpoint"),
+    [
+        ({}, ("simulator",)),
+        ({"model": "openai:text-embedding-3-small"}, ("main",)),
+        ({"model": "m", "base_url": "http://h/v1"}, ("main",)),
+    ],
+)
+def test_vectors_are_asked_of_the_model_that_is_named(more, endpoint):
+    question = replace(QUESTION, prompt=embedded("text"), output=None, embed="embedding", **more)
+    (step,) = map_config(replace(question, params={"dimensions": 8}), KEYS).steps
+    assert (step.kind, step.name, step.input, step.endpoint) == (
+        "embedding",
+        "embedding",
+        "{text}",
+        endpoint,
+    )
+    assert step.parameters == {"dimensions": 8}
+    assert embedded("{title}. {text}") == "{title}. {text}"
 
 
 @pytest.mark.parametrize(
