@@ -18,6 +18,7 @@ from yarl import URL
 from actors.core.errors import SourceError
 from actors.http1.dial import LookUp, system_addresses
 
+_SETTING = "allow_private"  # of a source
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Listed explicitly, because `ipaddress.is_global` differs between Python releases.
@@ -69,8 +70,10 @@ def refusal(address: str) -> str | None:
     return None if public else "not public"
 
 
-def check_url(url: URL, *, allow_private: bool) -> None:
+def check_url(url: URL, *, allow_private: bool, setting: str = _SETTING) -> None:
     """Check the scheme and the host of `url` without resolving a name. Raises `SourceError`.
+
+    `setting` is the key of `allow_private`, for the error.
 
     A literal address is checked here. `public_addresses` checks the addresses of a name.
     """
@@ -87,21 +90,19 @@ def check_url(url: URL, *, allow_private: bool) -> None:
         reason = refusal(host)
     except ValueError:
         return  # a name
-    _raise_if(reason, host)
+    _raise_if(reason, host, setting)
 
 
 async def public_addresses(
-    host: str, port: int, look_up: LookUp = system_addresses
+    host: str, port: int, look_up: LookUp = system_addresses, setting: str = _SETTING
 ) -> Sequence[AddrInfoType]:
     """Return all addresses of `host`. Raises OSError, and `SourceError` if one of them is not public."""
     found = await look_up(host, port)
     for *_, address in found:
-        _raise_if(refusal(str(address[0])), host)
+        _raise_if(refusal(str(address[0])), host, setting)
     return found
 
 
-def _raise_if(reason: str | None, host: str) -> None:
+def _raise_if(reason: str | None, host: str, setting: str) -> None:
     if reason is not None:
-        raise SourceError(
-            f"{host} has an address that is {reason}; set allow_private: true to let this source reach it"
-        )
+        raise SourceError(f"{host} has an address that is {reason}; set {setting}: true to reach it")

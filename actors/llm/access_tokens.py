@@ -15,8 +15,11 @@ import datetime as dt
 import importlib
 import json
 import logging
+import os
 import re
+import selectors
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -75,7 +78,7 @@ class CommandToken(_TokenKeys):
         """Run the command. Raises `CredentialsError`, or `CredentialsUnavailableError` if it fails."""
         name = Path(self.command[0]).name
         try:
-            ran = subprocess.run(self.command, capture_output=True, timeout=_COMMAND_S, check=False)  # noqa: S603 - the configuration names it
+            ran = _ran(self.command, _COMMAND_S)
         except FileNotFoundError as error:
             raise CredentialsError(f"credentials.command: {name} is not installed here") from error
         except subprocess.TimeoutExpired as error:
@@ -87,7 +90,7 @@ class CommandToken(_TokenKeys):
             raise CredentialsUnavailableError(
                 f"the command {name} ended with status {ran.returncode}: {said}"
             )
-        return _printed(name, ran.stdout[: _MOST_BYTES + 1], self.lifetime_s)
+        return _printed(name, ran.stdout, self.lifetime_s)
 
 
 class GoogleToken(_TokenKeys):
@@ -241,6 +244,44 @@ def _library(module: str, package: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise CredentialsError(advice(package, "this kind of credentials")) from error
+
+
+def _ran(command: tuple[str, ...], within_s: float) -> subprocess.CompletedProcess[bytes]:
+    """Run a command. Of its output only the beginning is kept, and of its errors the end.
+
+    A command that prints more than a token is killed, and counts as one that has ended. Raises OSError if it
+    cannot be run, and `subprocess.TimeoutExpired`.
+    """
+    until = time.monotonic() + within_s
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,  # noqa: S603 - the configuration names it
+        selectors.DefaultSelector() as open_pipes,
+    ):
+        assert process.stdout is not None  # noqa: S101 - they are pipes
+        assert process.stderr is not None  # noqa: S101 - same
+        output = errors = b""
+        for pipe in (process.stdout, process.stderr):
+            open_pipes.register(pipe, selectors.EVENT_READ)
+        alarm = threading.Timer(within_s, process.kill)
+        alarm.start()
+        try:
+            while open_pipes.get_map() and len(output) <= _MOST_BYTES and time.monotonic() < until:
+                for key, _ in open_pipes.select(until - time.monotonic()):
+                    if not (data := os.read(key.fd, _MOST_BYTES)):
+                        open_pipes.unregister(key.fileobj)
+                    elif key.fileobj is process.stdout:
+                        output += data
+                    else:
+                        errors = (errors + data)[-_MOST_BYTES:]
+            if len(output) > _MOST_BYTES:
+                return subprocess.CompletedProcess(command, 0, output, errors)
+            status = process.wait()  # not longer than the alarm
+            if time.monotonic() >= until:
+                raise subprocess.TimeoutExpired(command, within_s)
+            return subprocess.CompletedProcess(command, status, output, errors)
+        finally:
+            alarm.cancel()
+            process.kill()
 
 
 def _printed(name: str, output: bytes, lifetime_s: float) -> AccessToken:

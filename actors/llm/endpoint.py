@@ -74,6 +74,7 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+_FOR_AN_HOUR = "1h"  # the time for which Anthropic and Bedrock are asked to store
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Own = Annotated[Usd | None, Field(exclude_if=_is_none)]  # stored only if it is set
 
@@ -88,6 +89,7 @@ class TierSettings(BaseModel):
     output_usd_per_mtok: Usd
     cached_input_usd_per_mtok: _Own = None
     cache_write_usd_per_mtok: _Own = None
+    cache_write_hour_usd_per_mtok: _Own = None
     reasoning_usd_per_mtok: _Own = None
 
 
@@ -95,6 +97,7 @@ class PriceSettings(BaseModel):
     """The price of an endpoint, in US dollars per million tokens, and per request where it has such a fee.
 
     cached_input, cache_write: of input tokens that a cache served or stored; None: as other input tokens.
+    cache_write_hour: of those that it stores for an hour; None: as other ones that it stores.
     reasoning: of output tokens that the model used to reason; None: as other output tokens.
     tiers: the prices of requests with much input.
     """
@@ -105,6 +108,7 @@ class PriceSettings(BaseModel):
     output_usd_per_mtok: Usd = 0.0
     cached_input_usd_per_mtok: _Own = None
     cache_write_usd_per_mtok: _Own = None
+    cache_write_hour_usd_per_mtok: _Own = None
     reasoning_usd_per_mtok: _Own = None
     request_usd: Annotated[Usd, Field(exclude_if=not_)] = 0.0
     tiers: Annotated[tuple[TierSettings, ...], Field(max_length=20, exclude_if=not_)] = ()
@@ -282,8 +286,11 @@ class EndpointSettings(BaseModel):
         if self.has_own_price or (preset is not None and preset.prices is None):
             return  # such a preset is of a server of one's own
         provider = None if preset is None else preset.prices
+        stores_for_hours = any(_FOR_AN_HOUR in str(params) for params in (self.params, *steps))
         for tier in map(self._tier, ({}, *steps)):
-            self._listed[tier] = listed_price(provider, self.base_url, self.model, tier)
+            found = listed_price(provider, self.base_url, self.model, tier)
+            # A budget reserves the highest price, which must not be that of what nobody asks for.
+            self._listed[tier] = found if found is None or stores_for_hours else found.without_hours()
 
     def _tier(self, params: Mapping[str, Json]) -> str | None:
         tier = {**self.params, **params}.get("service_tier")

@@ -26,6 +26,7 @@ _KINDS = {
     "output_usd_per_mtok": "output_mtok",
     "cached_input_usd_per_mtok": "cache_read_mtok",
     "cache_write_usd_per_mtok": "cache_write_mtok",
+    "cache_write_hour_usd_per_mtok": "cache_write_1h_mtok",
     "reasoning_usd_per_mtok": "output_reasoning_mtok",
 }
 

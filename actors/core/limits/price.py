@@ -1,7 +1,7 @@
 """The price of an endpoint: what a request and tokens of each kind cost.
 
 Rule 1: cached and cache write tokens without a price have the price of input, reasoning tokens without a
-    price that of output.
+    price that of output, and those that a cache stores for an hour that of cache writes.
 Rule 2: a tier applies to all tokens of a request whose input is larger than its bound.
 Rule 3: an estimate has no discount: it takes the highest price of input and of output.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.core.messages.values import TokenCounts, Usage
 
@@ -25,11 +26,13 @@ class TokenRates(Struct, frozen=True):
     cached_input_usd_per_mtok: float | None = None
     cache_write_usd_per_mtok: float | None = None
     reasoning_usd_per_mtok: float | None = None
+    cache_write_hour_usd_per_mtok: float | None = None
 
     @property
     def highest_input(self) -> float:
         """The highest price of input tokens: no cache serves one, and each is stored if that costs more."""
-        return max(self.input_usd_per_mtok, self.cache_write_usd_per_mtok or 0.0)
+        stored = (self.cache_write_usd_per_mtok or 0.0, self.cache_write_hour_usd_per_mtok or 0.0)
+        return max(self.input_usd_per_mtok, *stored)
 
     @property
     def highest_output(self) -> float:
@@ -39,7 +42,8 @@ class TokenRates(Struct, frozen=True):
     @property
     def is_free(self) -> bool:
         """Whether no token costs anything."""
-        others = (self.cached_input_usd_per_mtok, self.cache_write_usd_per_mtok, self.reasoning_usd_per_mtok)
+        stored = (self.cache_write_usd_per_mtok, self.cache_write_hour_usd_per_mtok)
+        others = (self.cached_input_usd_per_mtok, self.reasoning_usd_per_mtok, *stored)
         return not (self.input_usd_per_mtok or self.output_usd_per_mtok or any(others))
 
 
@@ -70,10 +74,17 @@ class Price(TokenRates, frozen=True):
         usd = (read - cached - stored) * rates.input_usd_per_mtok
         usd += (written - reasoning) * rates.output_usd_per_mtok
         usd += cached * _known(rates.cached_input_usd_per_mtok, rates.input_usd_per_mtok)
-        usd += stored * _known(rates.cache_write_usd_per_mtok, rates.input_usd_per_mtok)
+        write = _known(rates.cache_write_usd_per_mtok, rates.input_usd_per_mtok)
+        hour = min(counts.cache_write_hour, stored)
+        usd += (stored - hour) * write + hour * _known(rates.cache_write_hour_usd_per_mtok, write)
         usd += reasoning * _known(rates.reasoning_usd_per_mtok, rates.output_usd_per_mtok)
         usd = usd / _PER_USD + counts.requests * self.request_usd
         return Usage(read, written, usd, cached, stored, reasoning)
+
+    def without_hours(self) -> Price:
+        """Return this price for requests that let a cache store nothing for an hour."""
+        tiers = tuple(replace(tier, cache_write_hour_usd_per_mtok=None) for tier in self.tiers)
+        return replace(self, cache_write_hour_usd_per_mtok=None, tiers=tiers)
 
     def estimate(self, input_tokens: int, output_tokens: int) -> Usage:
         """Return the usage of a request before it is made, by rule 3."""

@@ -21,7 +21,8 @@ class TokenCounts(Struct, frozen=True):
     """The tokens that an endpoint reports for one answer.
 
     `input` contains `cached`, which a cache of the endpoint served, and `cache_write`, which it stored.
-    `output` contains `reasoning`. `input` and `output` are None if the endpoint does not report them.
+    `cache_write` contains `cache_write_hour`, which it stored for an hour. `output` contains `reasoning`.
+    `input` and `output` are None if the endpoint does not report them.
     `requests` is the number of requests that it bills for this one, such as several for many documents.
     """
 
@@ -31,6 +32,7 @@ class TokenCounts(Struct, frozen=True):
     cache_write: int = 0
     reasoning: int = 0
     requests: float = 1.0
+    cache_write_hour: int = 0
 
     @property
     def is_complete(self) -> bool:

@@ -255,9 +255,9 @@ def read_usage(usage: Json) -> TokenCounts:
         parts = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
         written = sum(tokens(member(usage, "cache_creation", part)) or 0 for part in parts)
     reasoning = tokens(member(usage, "output_tokens_details", "thinking_tokens")) or 0
-    return TokenCounts(
-        None if found is None else found + cached + written, output, cached, written, reasoning
-    )
+    hour = tokens(member(usage, "cache_creation", "ephemeral_1h_input_tokens")) or 0
+    whole = None if found is None else found + cached + written
+    return TokenCounts(whole, output, cached, written, reasoning, cache_write_hour=hour)
 
 
 def _text(content: list[Json]) -> str:

@@ -304,7 +304,11 @@ def read_token_usage(usage: Json) -> TokenCounts:
     found, output = tokens(member(usage, "inputTokens")), tokens(member(usage, "outputTokens"))
     cached = tokens(member(usage, "cacheReadInputTokens")) or 0
     written = tokens(member(usage, "cacheWriteInputTokens")) or 0
-    return TokenCounts(None if found is None else found + cached + written, output, cached, written)
+    details = member(usage, "cacheDetails")
+    of_hours = [one for one in details if member(one, "ttl") == "1h"] if isinstance(details, list) else []
+    hour = sum(tokens(member(one, "inputTokens")) or 0 for one in of_hours)
+    whole = None if found is None else found + cached + written
+    return TokenCounts(whole, output, cached, written, cache_write_hour=hour)
 
 
 def _read_content(

@@ -21,6 +21,7 @@ import re
 import socket
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,6 +54,7 @@ from actors.runtime.threads import SourceThreads
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+_ALLOW_PRIVATE = "llm.attachments.allow_private"
 _WITHIN_S = 10.0  # for the files of one call, which has a slot of its endpoint meanwhile
 _HELD_BYTES = 256 << 20
 _COPIES = 4  # of a file in a request: its bytes, base64, the body and the head with the body
@@ -248,8 +250,8 @@ class AttachmentReader:
 
     async def _fetched(self, url: URL, most: int) -> bytes:
         private = self._settings.allow_private
-        check_url(url, allow_private=private)
-        look_up = system_addresses if private else public_addresses
+        check_url(url, allow_private=private, setting=_ALLOW_PRIVATE)
+        look_up = system_addresses if private else partial(public_addresses, setting=_ALLOW_PRIVATE)
         origin = Origin(url, connect_s=_WITHIN_S, keep_s=1.0, look_up=look_up)
         try:
             exchange = Exchange(head("GET", url, {"User-Agent": "headrace"}) + b"\r\n", lambda _: most)

@@ -174,9 +174,36 @@ def test_the_target_of_a_token_is_an_import_path(target):
 def test_the_cause_of_a_command_that_fails_is_cut_between_words():
     ran = subprocess.CompletedProcess((), 1, b"", b"bad key sk-" + b"a" * 280 + b" was refused by the server")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(subprocess, "run", lambda *_, **__: ran)
+        patched.setattr("actors.llm.access_tokens._ran", lambda *_: ran)
         with pytest.raises(CredentialsUnavailableError, match=r"status 1: … was refused by the server$"):
             CommandToken(kind="command", command=("login",)).fetch()
+
+
+LONG_ERROR = "head -c 200000 /dev/zero | tr '\\0' ' ' >&2; echo the end >&2; exit 3"
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "says"),
+    [
+        ("yes", CredentialsError, "sh printed too much"),
+        ("yes >&2", CredentialsUnavailableError, "took over 0 s"),
+        (
+            "head -c 200000 /dev/zero | tr '\\0' ' ' >&2; echo the end >&2; exit 3",
+            CredentialsUnavailableError,
+            "status 3: the end",
+        ),
+        ("sleep 60", CredentialsUnavailableError, "took over 0 s"),
+    ],
+)
+def test_the_output_of_a_command_and_its_time_are_bounded(monkeypatch, script, error, says):
+    monkeypatch.setattr("actors.llm.access_tokens._COMMAND_S", 0.1 if "took" in says else 30.0)
+    with pytest.raises(error, match=says):
+        CommandToken(kind="command", command=("sh", "-c", script)).fetch()
+
+
+def test_a_command_prints_a_token_beside_what_it_says():
+    command = ("sh", "-c", "echo hello >&2; printf 'tok'; printf 'en\\n'")
+    assert CommandToken(kind="command", command=command).fetch() == AccessToken("token", 300.0)
 
 
 async def test_a_source_that_hangs_fails_the_renewal_in_time_and_the_next_one_has_another_thread(monkeypatch):

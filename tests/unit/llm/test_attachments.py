@@ -81,7 +81,7 @@ async def test_the_first_bytes_decide_the_type_of_a_file(folder):
         ("file:///etc/hostname", "the scheme must be one of s3,"),
         ("simplecache::s3://b/x", "the scheme must be one of"),
         ("memory://x", "the scheme must be one of"),
-        ("http://127.0.0.1:1/x", "loopback"),
+        ("http://127.0.0.1:1/x", "loopback; set llm.attachments.allow_private: true to reach it"),
         ("http://169.254.169.254/latest", "link-local"),
         ("program", "it is not a PNG, JPEG, GIF or WebP image, a PDF document or UTF-8 text"),
         ("data:text/plain;base64", "needs a comma"),

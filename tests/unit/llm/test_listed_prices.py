@@ -100,6 +100,17 @@ def test_a_step_has_the_price_of_its_service_tier_and_estimates_that_of_the_dear
     assert settings.price_of({"service_tier": "turbo"}).is_free
 
 
+def test_a_cache_of_an_hour_has_its_price_only_where_it_is_asked_for():
+    url = "https://api.anthropic.com"
+    hour = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    plain = endpoint(model="claude-sonnet-4-5", base_url=url)
+    asked = endpoint(model="claude-sonnet-4-5", base_url=url, params=hour)
+    assert [one.known_price.cache_write_usd_per_mtok for one in (plain, asked)] == [3.75, 3.75]
+    assert [one.known_price.cache_write_hour_usd_per_mtok for one in (plain, asked)] == [None, 6.0]
+    plain.look_up_price(hour)
+    assert plain.price_of({}).highest_input == 6.0
+
+
 def test_a_listed_price_is_not_part_of_the_configuration():
     without = EndpointSettings(name="a", base_url=OPENAI, model="gpt-5-mini")
     assert endpoint().model_dump(mode="json") == without.model_dump(mode="json")

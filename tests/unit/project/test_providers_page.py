@@ -29,6 +29,12 @@ def test_every_preset_has_a_row_and_every_row_a_preset():
     assert sorted(prefix for prefix, _ in ROWS) == sorted(presets())
 
 
+def test_every_variable_of_a_preset_is_named():
+    named = {name for one in presets().values() for name in (*one.key_env, *one.base_url_env)}
+    named |= {name for one in presets().values() for name in one.query_env.values()}
+    assert [name for name in sorted(named) if f"`{name}`" not in PAGE] == []
+
+
 @pytest.mark.parametrize(("prefix", "cells"), ROWS, ids=[prefix for prefix, _ in ROWS])
 def test_a_row_says_what_the_preset_and_its_dialect_do(prefix, cells):
     _, dialects, members, in_words, price, rates = cells

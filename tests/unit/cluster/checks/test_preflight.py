@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
 from types import SimpleNamespace
 from unittest.mock import AsyncMock, Mock
 
@@ -186,9 +185,8 @@ async def test_what_an_endpoint_that_is_away_is_said_to_be_holds_no_key_and_all_
 async def test_what_the_command_of_a_token_says_is_stored_and_shown_without_the_secrets_in_it(monkeypatch):
     monkeypatch.setattr(log_guard, "_GUARD", guard := log_guard.LogGuard())
     guard.censor = Censor([("s-ecret", "***")])
-    ran = subprocess.CompletedProcess((), 3, b"", b"no such user: s-ecret")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ran)
-    endpoint = A.model_copy(update={"credentials": CommandToken(kind="command", command=("a", "s-ecret"))})
+    fails = ("sh", "-c", "echo no such user: s-ecret >&2; exit 3")
+    endpoint = A.model_copy(update={"credentials": CommandToken(kind="command", command=fails)})
     seen = await module._look(None, endpoint)
     assert seen.text.endswith("ended with status 3: no such user: ***")
 

@@ -8,7 +8,7 @@ from actors.core.limits.price import Price, PriceTier
 from actors.core.messages.values import TokenCounts, Usage
 
 LARGE = PriceTier(4.0, 16.0, 0.4, 5.0, 20.0, above_input_tokens=1_000)
-PRICE = Price(2.0, 8.0, 0.2, 2.5, 10.0, (LARGE,))
+PRICE = Price(2.0, 8.0, 0.2, 2.5, 10.0, tiers=(LARGE,))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,15 @@ def test_an_estimate_is_an_upper_bound_without_a_discount(tokens, microdollars):
         for stored in (0, tokens - cached):
             used = PRICE.usage(TokenCounts(tokens, 50, cached, stored, 25))
             assert used.cost_usd <= estimate.cost_usd
+
+
+def test_what_a_cache_stores_for_an_hour_has_a_price_of_its_own():
+    price = Price(1.0, 2.0, cache_write_usd_per_mtok=1.25, cache_write_hour_usd_per_mtok=2.0)
+    million = 1_000_000
+    counts = TokenCounts(4 * million, 0, cache_write=3 * million, cache_write_hour=2 * million)
+    assert price.usage(counts).cost_usd == 1.0 + 1.25 + 2 * 2.0
+    assert Price(1.0, 2.0, cache_write_usd_per_mtok=1.25).usage(counts).cost_usd == 1.0 + 3 * 1.25
+    assert (price.highest_input, price.without_hours().highest_input) == (2.0, 1.25)
 
 
 def test_a_fee_is_charged_for_each_request_that_is_billed():

@@ -243,7 +243,7 @@ CASES = DialectCases(
                     "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4},
                 }
             ),
-            Expected({"x": 0.5}, tokens=TokenCounts(9, 9, cache_write=7)),
+            Expected({"x": 0.5}, tokens=TokenCounts(9, 9, cache_write=7, cache_write_hour=4)),
         ),
         AnswerCase("absurd usage", answered(usage={"input_tokens": -1}), Expected({"x": 0.5})),
         AnswerCase(

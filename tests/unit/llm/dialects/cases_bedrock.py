@@ -171,6 +171,18 @@ ANSWERS = [
         answer(GOOD, usage={**USED, "cacheReadInputTokens": 4, "cacheWriteInputTokens": 3}),
         Expected({"x": 0.5}, tokens=TokenCounts(17, 5, cached=4, cache_write=3)),
     ),
+    AnswerCase(
+        "caches by their time to live",
+        answer(
+            GOOD,
+            usage={
+                **USED,
+                "cacheWriteInputTokens": 3,
+                "cacheDetails": [{"ttl": "5m", "inputTokens": 2}, {"ttl": "1h", "inputTokens": 1}, 7],
+            },
+        ),
+        Expected({"x": 0.5}, tokens=TokenCounts(13, 5, cache_write=3, cache_write_hour=1)),
+    ),
     AnswerCase("no usage", answer(GOOD, usage=None), Expected({"x": 0.5})),
 ]
 
