@@ -1,4 +1,4 @@
-"""Simulated rankings of Cohere, and of the others: relevant is what shares words with the query."""
+"""Simulated rankings of Cohere, Voyage and others: relevant is what shares words with the query."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from simulators.dialects.dialect import (
 
 _PATH: Final = re.compile(r"/(v1|v2)/rerank")
 _COHERE: Final = "v2"
+_VOYAGE: Final = re.compile(r"rerank-(lite-)?\d")
 _DOCUMENTS_OF_A_SEARCH: Final = 100
 _WORD: Final = re.compile(r"\w+")
 
 
 class SimulatedRerank(SimulatedDialect):
-    """Rankings. Under ``/v2`` the answer is that of Cohere, else that of Jina, Together and vLLM."""
+    """Rankings: of Cohere under ``/v2``, of Voyage for its models, else of Jina, Together and vLLM."""
 
     def matches(self, method: str, path: str) -> bool:
         """Return whether a ranking is asked for."""
@@ -62,13 +63,16 @@ class SimulatedRerank(SimulatedDialect):
             for index, text in enumerate(documents)
         ]
         results.sort(key=lambda each: -float(each["relevance_score"]))
-        answer: dict[str, Any] = {"id": reply.id, "results": results}
+        total = {"total_tokens": reply.input_tokens}
+        answer: dict[str, Any] = {"id": reply.id, "model": reply.model, "results": results}
         if question.ranking == _COHERE:
             searches = -(-len(documents) // _DOCUMENTS_OF_A_SEARCH)
-            answer["meta"] = {"api_version": {"version": "2"}, "billed_units": {"search_units": searches}}
+            billed = {"search_units": searches}
+            answer = {"id": reply.id, "results": results, "meta": {"billed_units": billed}}
+        elif _VOYAGE.match(question.model):
+            answer = {"object": "list", "data": results, "model": reply.model, "usage": total}
         elif reply.has_usage:
-            answer["model"] = reply.model
-            answer["usage"] = {"prompt_tokens": reply.input_tokens, "total_tokens": reply.input_tokens}
+            answer["usage"] = {"prompt_tokens": reply.input_tokens, **total}
         return orjson.dumps(answer)
 
     def events(self, question: Question, reply: ModelReply) -> list[bytes]:  # noqa: ARG002 - there is no stream
