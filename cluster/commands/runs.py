@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from actors.core.errors import ConfigError
+from actors.core.journal.reads import read_history
 from actors.core.journal.rows import RUNNING
 from actors.core.messages.journal import RunView
 from actors.runtime.log_guard import censored
@@ -42,6 +43,7 @@ from cluster.records.reading import (
 )
 from cluster.records.records import found_run, opened
 from cluster.report.console import plain, stderr_console
+from cluster.report.endpoint_history import endpoint_documents, endpoint_lines
 from cluster.report.exit_codes import FAILED
 from cluster.report.tables.columns import Layout, TableName
 from cluster.report.tables.printing import PrintedFormat, printed_table
@@ -90,12 +92,15 @@ def status(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -
         run = with_causes(store, found_run(store, run_id))
         silent = silent_runs(store, [run])
         flying = in_flight(store, run, silent)
+        history = read_history(store, run.run_id)
         if json:
-            print_json(run_document(run, silent=bool(silent), in_flight=flying))
+            document = run_document(run, silent=bool(silent), in_flight=flying)
+            print_json({**document, "endpoints": endpoint_documents(history)})
         else:
             store_option = "" if config is None else f" --config {config}"
             now = time.time()
             _print_lines(run_lines(run, now, silent=bool(silent), in_flight=flying, options=store_option))
+            _print_lines(endpoint_lines(history))
 
 
 @app.command()

@@ -77,7 +77,7 @@ function plotOptions(spec, width) {
       { ...axis, size: 52, values: (_plot, ticks) => ticks.map(number) },
     ],
     series: [
-      { label: "at", value: (_plot, at) => (at ? new Date(at * 1000).toLocaleTimeString() : NOTHING) },
+      { label: "time", value: (_plot, at) => (at ? new Date(at * 1000).toLocaleTimeString() : NOTHING) },
       ...spec.lines.map(([label, , stroke, dash]) => ({
         label,
         stroke: dash ? colour(stroke) : undefined,

@@ -47,6 +47,10 @@ async function keepLooking() {
   }
 }
 
+function tenth(value) {
+  return typeof value === "number" ? Math.round(value * 10) / 10 : undefined;
+}
+
 function pace(known, sum) {
   const calls = known.calls;
   if (!calls) return null;
@@ -66,11 +70,11 @@ function showNow(known) {
   const rate = pace(known, sum);
   const numbers = {
     "tasks unfinished": known.tasks.unfinished ?? known.tasks.active + known.tasks.accepted,
-    "tasks per second": known.tasks.drain_per_s,
+    "tasks per second": tenth(known.tasks.drain_per_s),
     succeeded: states && (states.succeeded || 0),
     partial: states && (states.partial || 0),
     failed: states && (states.failed || 0),
-    "answers per second": rate === null ? undefined : Math.round(rate * 10) / 10,
+    "answers per second": tenth(rate),
     "calls queued": known.calls?.queued,
     "in flight": sum("in_flight"),
     limit: sum("limit"),
