@@ -12,6 +12,7 @@ from rich.console import Console
 
 from actors.core.errors import ConfigError, HeadraceError
 from cluster.commands.batch import engine_of
+from cluster.commands.command_line import use_log_format
 from cluster.commands.consent import ask_before
 from cluster.compare.choice import names_file
 from cluster.records.records import found_run, opened
@@ -53,6 +54,7 @@ def ask_again(request: NoiseRequest, console: Console, *, engine: EngineName | N
         again = AskedAgain.of(run, store, config, size=request.size, seed=request.seed, budget=request.budget)
     if not request.is_agreed and config.llm.simulator is None:
         ask_before(again.job().estimate(), console, has_budget=request.budget is not None)
+    use_log_format(config)
     chosen = engine_of(config, request.overrides, engine, address)
     try:
         with redirect_stdout(sys.stderr):  # Ray prints the output of workers on stdout, which is for data

@@ -29,7 +29,9 @@ from cluster.compare.answers import (
 )
 from cluster.compare.results import Accuracy, Change, ColumnKind, Errors, LabelShare, NumberDifference
 from cluster.compare.truth import Truth
+from cluster.golden.figures import CONFIDENCE
 from cluster.statistics.agreement import kappa_of
+from cluster.statistics.calibration import calibration
 from cluster.statistics.intervals import (
     Interval,
     PairedMean,
@@ -215,6 +217,8 @@ def compare_accuracy(pairs: Pairs, name: str, truth: Truth) -> Accuracy | None:
         p=found.p,
         kappa_a=kappas[0],
         kappa_b=kappas[1],
+        calibration_a=_calibration_error(pairs.a, name, truth),
+        calibration_b=_calibration_error(pairs.b, name, truth),
     )
 
 
@@ -248,6 +252,22 @@ def _rightness(
     codes = pairs.codes(name)
     kappas = tuple(label_kappa(side[stated], wanted[stated]) if stated.any() else None for side in codes)
     return right_a[known], right_b[known], pairs.tasks[known], (kappas[0], kappas[1])
+
+
+def _calibration_error(table: AnswerTable, name: str, truth: Truth) -> float | None:
+    """Return the expected calibration error of the answers, None without a column with their confidences.
+
+    It is ``confidence``, or that of the step that answered.
+    """
+    step, dot, _ = name.rpartition(".")
+    column = next((each for each in (f"{step}{dot}{CONFIDENCE}", CONFIDENCE) if each in table.columns), None)
+    if column is None:
+        return None
+    right, confidences = right_or_wrong(table, name, truth), table.numbers(column)
+    usable = ~np.isnan(right) & ~table.key_failed & (confidences >= 0) & (confidences <= 1)
+    if not usable.any():
+        return None
+    return calibration(confidences[usable].tolist(), (right[usable] > 0.5).tolist()).error
 
 
 def compare_errors(pairs: Pairs, name: str, truth: Truth) -> Errors | None:

@@ -85,6 +85,10 @@ def column_lines(column: ColumnComparison) -> Iterator[str]:
         )
         if known.kappa_a is not None and known.kappa_b is not None:
             yield f"            Cohen's kappa: A {known.kappa_a:.2f} · B {known.kappa_b:.2f}"
+        if known.calibration_a is not None and known.calibration_b is not None:
+            yield (
+                f"            calibration error: A {known.calibration_a:.3f} · B {known.calibration_b:.3f}"
+            )
     if (errors := column.errors) is not None:
         yield f"  error     A {figure(errors.a)} · B {figure(errors.b)} · {signed(errors.difference)}"
     if (found := column.numbers) is not None:

@@ -76,7 +76,8 @@ class NumberDifference(Struct, frozen=True):
 class Accuracy(Struct, frozen=True):
     """How often both sides are right, of `n` pairs whose right value is known. A failed answer is not right.
 
-    `kappa_a` and `kappa_b` are Cohen's kappa of a side and the right labels; None for other columns.
+    `kappa_a` and `kappa_b` are Cohen's kappa of a side and the right values. `calibration_a` and
+    `calibration_b` are the expected calibration errors of a side, if it has a column with confidences.
     """
 
     n: int
@@ -90,6 +91,8 @@ class Accuracy(Struct, frozen=True):
     p: float
     kappa_a: float | None = None
     kappa_b: float | None = None
+    calibration_a: float | None = None
+    calibration_b: float | None = None
 
 
 class Errors(Struct, frozen=True):

@@ -305,6 +305,18 @@ def test_a_golden_set_is_a_truth_in_which_an_answer_may_only_be_known_to_be_wron
     assert "not all about items in random order" in found.notes[0]
 
 
+def test_agreement_and_calibration_are_those_of_each_side():
+    def rows(sure):
+        labels = ["x", "y"] * 10
+        return [{"key": f"k{n}", "label": label, "confidence": sure} for n, label in enumerate(labels)]
+
+    truth = {f"k{n}": "y" if n in (0, 1, 2, 3) else "xy"[n % 2] for n in range(20)}  # two are wrong
+    known = compared(rows(0.9), rows(0.5), truth).columns["label"].accuracy
+    assert known.a.estimate == 0.9
+    assert known.kappa_a == known.kappa_b == pytest.approx((0.9 - 0.5) / (1 - 0.5))
+    assert (known.calibration_a, known.calibration_b) == pytest.approx((0.0, 0.4))
+
+
 # ---- conditions ------------------------------------------------------------------------------------------
 
 

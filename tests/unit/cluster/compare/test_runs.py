@@ -1,0 +1,137 @@
+"""Runs are compared as the store has them: rows of the map form, items of sources, and scores of tasks."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from actors.core.errors import Blame, ConfigError, Failure, FailureKind
+from actors.core.journal.reads import read_run
+from actors.core.messages.journal import Accept, Finish
+from actors.core.messages.tasks import DimensionResult, ItemResult, ItemState, Task
+from actors.core.messages.values import Usage
+from cluster.compare.answers import AnswerTable
+from cluster.compare.comparison import compare_sides, with_noise
+from cluster.compare.sides import RunSide, TableLevel, TableSide
+from cluster.compare.truth import table_truths
+from cluster.records.records import CODEC
+from tests.unit.support.journal_desk import Desk
+from tests.unit.support.tables import rated, settings
+
+TASKS = 12
+
+
+class Runs:
+    """Runs in one store. `answers` gives the label and the score of each task; None fails it."""
+
+    def __init__(self, **sections):
+        self.config = settings(**sections).stored()
+        self.desk = Desk()
+
+    def run(self, run_id, answers, *, items=0, key=None, digest="same", tasks=TASKS):
+        self.desk.open(run_id, config=self.config, origin={"input": {"digest": digest}})
+        for number in range(tasks):
+            task = Task(f"row-{number + 1:06}", {"name": f"n{number}"})
+            self.desk.tell(Accept(run_id, task))
+            self.desk.tell(Finish(run_id, self.report(task.key, answers(number), items)))
+        return RunSide(self.desk.store, read_run(self.desk.store, CODEC, run_id), key)
+
+    def report(self, key, answer, items):
+        if answer is None:
+            return rated(key, error=Failure(FailureKind.PERMANENT, Blame.TASK, "HTTP 400: no"))
+        values = dict(zip(("label", "score"), answer, strict=True))
+        if not items:
+            return rated(key, values=values)
+        found = tuple(
+            ItemResult(f"wire:{each}", "wire", ItemState.SUCCEEDED, {"evaluate": values}, usage=Usage())
+            for each in range(items)
+        )
+        quality = DimensionResult("quality", answer[1], 0.0, 1.0, items, "", ())
+        return replace(rated(key), items=found, dimensions=(quality,), overall=answer[1])
+
+
+def test_rows_of_runs_have_their_failures_and_costs():
+    runs = Runs(sources=False)
+    a = runs.run("a", lambda n: ("good" if n % 2 else "bad", n / 20))
+    b = runs.run("b", lambda n: None if n == 3 else ("good", n / 20))
+    found = compare_sides(a, b, table_truths(_truth(), has_items=False))
+    (level,) = found.levels
+    assert (level.level, level.matched, level.failed_b, level.equal) == (TableLevel.ROWS, TASKS, 1, 5)
+    known = found.columns["label"].accuracy
+    assert (known.n, known.both, known.only_a, known.only_b) == (TASKS, 5, 1, 6)
+    assert list(found.columns) == ["label", "score"]
+    assert (found.a.run_id, found.a.rows, found.b.failed) == ("a", TASKS, 1)
+    assert "run a has not ended" in found.notes[0]
+
+
+def _truth():
+    rows = [{"key": f"row-{number + 1:06}", "label": "good"} for number in range(TASKS)]
+    return TableSide("gold", lambda: iter(rows))
+
+
+def test_runs_with_sources_are_compared_by_item_and_their_dimensions_by_task():
+    runs = Runs(dimensions=[{"name": "quality", "field": "score"}])
+    a = runs.run("a", lambda n: ("good", n / 20), items=3)
+    b = runs.run("b", lambda n: ("good", n / 20 + (n % 3) / 10), items=3)
+    found = compare_sides(a, b)
+    assert [(each.level, each.matched, each.tasks) for each in found.levels] == [
+        (TableLevel.ITEMS, 3 * TASKS, TASKS),
+        (TableLevel.TASKS, TASKS, TASKS),
+    ]
+    assert {name: column.pairs for name, column in found.columns.items()} == {
+        "label": 3 * TASKS,
+        "score": 3 * TASKS,
+        "overall": TASKS,
+        "quality": TASKS,
+    }
+    items, tasks = found.columns["score"].numbers, found.columns["quality"].numbers
+    assert items.difference.high == pytest.approx(tasks.difference.high)
+    rows = [
+        {"key": answer.task, "item": answer.item, "label": "bad"} for answer in a.answers(TableLevel.ITEMS)
+    ]
+    truths = table_truths(TableSide("gold", lambda: iter(rows)), has_items=True)
+    assert compare_sides(a, b, {"label": truths["label"]}).columns["label"].accuracy.neither == 3 * TASKS
+
+
+def test_rows_are_paired_by_a_column_of_the_input():
+    runs = Runs(sources=False)
+    a = runs.run("a", lambda n: ("good", n), key="name")
+    b = runs.run("b", lambda n: ("good", n), key="name", tasks=5, digest="other")
+    assert AnswerTable(a.answers(TableLevel.ROWS)).count == TASKS
+    found = compare_sides(a, b)
+    assert (found.levels[0].matched, found.levels[0].only_a) == (5, TASKS - 5)
+    assert "paired by number" not in " ".join(found.notes)
+    with pytest.raises(ConfigError, match='run c: no column is named "id"; the columns are: name'):
+        compare_sides(runs.run("c", lambda n: ("good", n), key="id"), b)
+
+
+def test_rows_of_different_inputs_that_are_paired_by_number_are_noted():
+    runs = Runs(sources=False)
+    a, b = (runs.run(name, lambda n: ("good", n), digest=name) for name in "ab")
+    assert any(
+        "the runs have different inputs, and rows are paired by number" in note
+        for note in compare_sides(a, b).notes
+    )
+
+
+def test_the_first_side_asked_again_shows_its_own_changes():
+    runs = Runs(sources=False)
+    a = runs.run("a", lambda n: ("good", n / 20))
+    b = runs.run("b", lambda n: ("bad", n / 20 + 0.1))
+    again = runs.run("a-again", lambda n: ("bad" if n == 0 else "good", n / 20 + 0.01), tasks=4)
+    found = with_noise(compare_sides(a, b), a, again)
+    assert found.columns["label"].churn.estimate == 0.25
+    assert found.columns["score"].again.distance == pytest.approx(0.01)
+    assert found.noise.tasks == 4
+    assert (
+        "Asked again, A itself changes 25.0% (4.6% to 69.9%) of label; from A to B 100.0%" in found.sentence
+    )
+
+
+def test_a_run_and_a_table_of_another_kind_cannot_be_compared():
+    runs = Runs(dimensions=[{"name": "quality", "field": "score"}])
+    a = runs.run("a", lambda n: ("good", n / 20), items=1)
+    with pytest.raises(
+        ConfigError, match="a has items and tasks and B has rows: compare two runs, or tables"
+    ):
+        compare_sides(a, TableSide("B", lambda: iter([{"key": "x", "label": "good"}])))
