@@ -72,8 +72,13 @@ mutate: install  ## changes the code in SAMPLE places, one at a time, and prints
 SAMPLE ?= 60
 
 .PHONY: browser
-browser:  ## installs Debian's Chromium, for the tests of the live page; they are skipped without it
+browser: install  ## installs Debian's Chromium and axe-core, for the tests of pages; they are skipped without them
 	command -v chromium >/dev/null || (apt-get update --quiet && apt-get install --yes --no-install-recommends chromium)
+	-$(BIN)/python -m tests.e2e.support.axe
+
+.PHONY: screenshots
+screenshots: install  ## takes the pictures in docs/images; needs Chromium (make browser)
+	$(BIN)/python -m examples.screenshots
 
 .PHONY: network
 network:  ## installs Debian's iproute2, for the tests on several hosts; they are skipped without it

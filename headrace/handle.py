@@ -118,12 +118,15 @@ class Run:
         redact: columns of the input or of the answers whose values the page hides. max_mb: the largest file
         in MB; beyond it the page has the failures and a random sample.
         """
+        from cluster.golden.file import golden_path  # noqa: PLC0415 - loads the stores
         from cluster.page.writing import PageOptions, write_page  # noqa: PLC0415 - loads numpy and jinja2
         from cluster.records.records import opened_store  # noqa: PLC0415 - loads the stores
 
         target = Path(path or f"{self.id}.html")
-        with opened_store(self._config.store.settings()) as store:
-            write_page(store, self.id, target, time.time(), PageOptions(tuple(redact), max_mb))
+        settings = self._config.store.settings()
+        options = PageOptions(tuple(redact), golden_path(settings, self.id), max_mb)
+        with opened_store(settings) as store:
+            write_page(store, self.id, target, time.time(), options)
         return target
 
     def golden(self, path: str | Path | None = None) -> list[Mapping[str, Json]]:

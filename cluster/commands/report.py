@@ -13,7 +13,7 @@ import typer
 from actors.core.errors import Blame, HeadraceError
 from actors.core.run_id import check_directory_name
 from cluster.commands.command_line import RunId, StoreConfig, errors_shown
-from cluster.records.records import opened
+from cluster.records.records import opened, store_settings
 from cluster.report.console import stderr_console
 
 app = typer.Typer()
@@ -52,12 +52,15 @@ def report(
 
     Example: headrace report reviews-20261124-101500-a1b2 --open
     """
+    from cluster.golden.file import golden_path  # noqa: PLC0415 - same as the page
     from cluster.page.writing import PageOptions, write_page  # noqa: PLC0415 - loads numpy and jinja2
 
     with errors_shown(stderr_console()), opened(config, os.environ) as store:
         path = output or Path(f"{check_directory_name(run_id)}.html")
         try:
-            page = write_page(store, run_id, path, time.time(), PageOptions(tuple(redact or ()), max_mb))
+            golden = golden_path(store_settings(config, os.environ), run_id)
+            options = PageOptions(tuple(redact or ()), golden, max_mb)
+            page = write_page(store, run_id, path, time.time(), options)
         except OSError as error:
             raise UnwritableError(
                 f"{path} cannot be written: {error.strerror}; name another --output"

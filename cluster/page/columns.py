@@ -72,8 +72,9 @@ def page_tables(figures: RunFigures) -> PageTables:
     types = figures.input_types()
     inputs = tuple(_input_column(name, kind, figures) for name, kind in types.items())
     outputs = tuple(map(_output_column, figures.layout.outputs))
-    before = (PageColumn("key", "key"), PageColumn("state", "state"), PageColumn("cause", "cause"))
-    after = (PageColumn("cost", "money"), PageColumn("seconds", "seconds"), PageColumn("error", "text"))
+    error = PageColumn("error", "text")  # beside the state, where a reader looks for it
+    before = (PageColumn("key", "key"), PageColumn("state", "state"), PageColumn("cause", "cause"), error)
+    after = (PageColumn("cost", "money"), PageColumn("seconds", "seconds"))
     if figures.layout.is_map:
         return PageTables((*before, *inputs, *outputs, *after), (), tuple(types))
     scores = [PageColumn(one.name, "score", low=one.minimum, high=one.maximum) for one in figures.dimensions]
@@ -89,10 +90,10 @@ def page_tables(figures: RunFigures) -> PageTables:
         PageColumn("task", "task"),
         PageColumn("item", "item"),
         PageColumn("state", "state"),
+        error,
         PageColumn("source", "choice"),
         *outputs,
         PageColumn("cost", "money"),
-        PageColumn("error", "text"),
     )
     return PageTables(tasks, items, tuple(types))
 

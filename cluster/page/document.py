@@ -19,6 +19,7 @@ from markupsafe import Markup
 from actors.core.messages.journal import RunView
 from actors.core.messages.values import Json
 from actors.runtime.log_guard import censored
+from cluster.golden.figures import FieldFigures
 from cluster.page import drawings
 from cluster.page.blocks import packed
 from cluster.page.columns import PageColumn
@@ -68,9 +69,26 @@ class PageData:
     unended: int
 
 
-def frame(
-    run: RunView, figures: RunFigures, causes: Collection[FailureCause], data: PageData, now: float
-) -> tuple[bytes, bytes]:
+@dataclass(frozen=True, slots=True)
+class GoldenFigures:
+    """How the answers compare with the golden set: field by field, and with other runs in sentences."""
+
+    fields: Sequence[FieldFigures] = ()
+    preferences: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PageContent:
+    """What a page shows of a run."""
+
+    run: RunView
+    figures: RunFigures
+    causes: Collection[FailureCause]
+    golden: GoldenFigures
+    data: PageData
+
+
+def frame(content: PageContent, now: float) -> tuple[bytes, bytes]:
     """Return what stands before and after the rows."""
     styles = "\n".join(map(_asset, _STYLES))
     plots, scripts = _asset(_PLOTS), "\n".join(map(_asset, _SCRIPTS))
@@ -87,19 +105,21 @@ def frame(
             styles=Markup(styles),  # noqa: S704 - our own files
             plots=Markup(plots),  # noqa: S704 - same
             scripts=Markup(scripts),  # noqa: S704 - same
-            index=packed(_index(run, figures, data)),
-            data=data,
+            index=packed(_index(content)),
+            data=content.data,
             draw=drawings,
+            golden=content.golden,
             version=VERSION,
-            **page_summary(run, figures, causes, data.unended, now),
+            **page_summary(content.run, content.figures, content.causes, content.data.unended, now),
         )
     )
     before, after = text.encode("utf-8", "replace").split(_ROWS.encode())
     return before, after
 
 
-def _index(run: RunView, figures: RunFigures, data: PageData) -> dict[str, Json]:
+def _index(content: PageContent) -> dict[str, Json]:
     """Return what the page needs before its first table."""
+    run, figures, data = content.run, content.figures, content.data
     return {
         "run": run.run_id,
         "program": program(),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cluster.page.distributions import NumberSpread
+from cluster.statistics.calibration import Calibration
 
 WIDTH, HEIGHT = 100.0, 36.0
 _GAP = 0.6
@@ -54,6 +55,19 @@ def histogram(spread: NumberSpread) -> NumberDrawing | None:
         for each in (spread.first_quartile, spread.median, spread.third_quartile)
     ]
     return NumberDrawing(bars, (box[0], box[1], box[2]), low, high)
+
+
+def reliability(calibrated: Calibration) -> list[Mark]:
+    """Return a mark for each bin of confidences: at its confidence and accuracy, by its count."""
+    most = max((one.count for one in calibrated.bins), default=0)
+    marks = []
+    for one in calibrated.bins:
+        if one.count:
+            size = 2.0 + 6.0 * (one.count / most) ** 0.5
+            left, top = one.confidence * WIDTH - size / 2, (1 - one.accuracy) * WIDTH - size / 2
+            title = f"{one.count:,} answers with confidence {one.confidence:.2f}: {one.accuracy:.0%} right"
+            marks.append(Mark(_at(left), _at(top), _at(size), _at(size), title))
+    return marks
 
 
 def stack(parts: Sequence[tuple[str, float]]) -> list[tuple[str, Mark]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -21,7 +21,7 @@ from cluster.report.console import dollars, duration, plain
 from cluster.report.failures import FailureCause
 from cluster.report.receipt import receipt_of
 from cluster.report.views import is_priced, moment, stopped_by
-from cluster.statistics.intervals import wilson
+from cluster.statistics.intervals import Interval, wilson
 
 _TEXT_CHARACTERS = 2_000
 _CONFIG_CHARACTERS = 200_000
@@ -144,8 +144,7 @@ def _share(count: int, whole: int) -> str:
     """Return a share in per cent, with its interval."""
     if not whole:
         return ""
-    interval = wilson(count, whole)
-    return f"{count / whole:.1%} ({interval.low * 100:.1f}–{interval.high * 100:.1f})"  # noqa: RUF001 - a range
+    return _interval(wilson(count, whole))
 
 
 def _config(config: Json) -> str:
@@ -159,8 +158,8 @@ def _config(config: Json) -> str:
 def cost(usage: Usage, priced: bool) -> str:  # noqa: FBT001 - a filter of the template
     """Return a cost with as many digits as it needs."""
     known = usage.known_cost(is_priced=priced)
-    small = known is not None and 0 < known < 0.01
-    return dollars(usage, is_priced=priced, digits=6 if small else 2)
+    digits = 2 if not known or known >= 1 else 4 if known >= 0.01 else 6
+    return dollars(usage, is_priced=priced, digits=digits)
 
 
 def compact(count: int) -> str:
@@ -179,15 +178,17 @@ def _seconds(value: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else short(value)  # noqa: RUF001 - no value
+    return "–" if value is None or math.isnan(value) else short(value)  # noqa: RUF001 - no value
+
+
+def _interval(interval: Interval) -> str:
+    """Return a share in per cent, with its interval."""
+    low, high = interval.low * 100, interval.high * 100
+    return f"{interval.estimate:.1%} ({low:.1f}–{high:.1f})"  # noqa: RUF001 - a range
 
 
 def _text(value: object) -> str:
     return plain(str(value), _TEXT_CHARACTERS)
-
-
-def _clock(at: float) -> str:
-    return f"{dt.datetime.fromtimestamp(at, dt.UTC):%H:%M:%S}"
 
 
 FILTERS: dict[str, Callable[..., str]] = {
@@ -196,5 +197,5 @@ FILTERS: dict[str, Callable[..., str]] = {
     "text": _text,
     "cost": cost,
     "compact": compact,
-    "clock": _clock,
+    "interval": _interval,
 }

@@ -23,14 +23,17 @@ from actors.core.journal.rows import RUNNING, load_report
 from actors.core.messages.journal import RunView, TaskView
 from actors.core.messages.tasks import Report, Task
 from actors.journal.stores.base import Store
+from cluster.golden.figures import golden_figures, preference_lines, preferences
+from cluster.golden.file import read_golden
+from cluster.golden.standing import GoldenSet
 from cluster.history.asked import RunQuestions
 from cluster.page.blocks import BlockFile, PageFullError, TableBlocks
 from cluster.page.columns import PageTables, page_tables
-from cluster.page.document import PageData, TableData, frame
+from cluster.page.document import GoldenFigures, PageContent, PageData, TableData, frame
 from cluster.page.figures import RunFigures
 from cluster.page.rows import RowMaker
 from cluster.page.selection import Selection, is_failure
-from cluster.records.reading import events_of, silent_runs, tasks_in_order
+from cluster.records.reading import all_ended, events_of, silent_runs, tasks_in_order
 from cluster.records.records import CODEC, found_run
 from cluster.report.failures import FailureCause
 from cluster.report.tables.columns import Layout
@@ -46,9 +49,14 @@ _COPIED_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class PageOptions:
-    """How a page is written. `hidden`: the columns whose values it does not show."""
+    """How a page is written.
+
+    hidden: the columns whose values it does not show. golden: the file of the run's golden set, if there may
+    be one.
+    """
 
     hidden: tuple[str, ...] = ()
+    golden: Path | None = None
     most_mb: float = MOST_MB
 
 
@@ -89,7 +97,8 @@ class _PageWriter:
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    before, after = frame(self._run, figures, causes, data, self._now)
+                    content = PageContent(self._run, figures, causes, self._golden(figures), data)
+                    before, after = frame(content, self._now)
                     file.write(before)
                     spool.seek(0)
                     shutil.copyfileobj(spool, file, _COPIED_BYTES)
@@ -114,6 +123,16 @@ class _PageWriter:
             else:
                 figures.add(Task(view.key, view.params), report, attempts)
         return figures
+
+    def _golden(self, figures: RunFigures) -> GoldenFigures:
+        """Return how the answers compare with the run's golden set, if there is one."""
+        golden = GoldenSet() if self._options.golden is None else read_golden(self._options.golden)
+        if not golden.fields() and not golden.preferences():
+            return GoldenFigures()
+        ended = all_ended(self._store, self._run.run_id)
+        fields = golden_figures(golden, ended, figures.layout.outputs)
+        sentences = preference_lines(preferences(golden, self._run.run_id), self._run.run_id)
+        return GoldenFigures(tuple(fields), tuple(sentences))
 
     def _tasks(self) -> Iterator[tuple[TaskView, Report | None]]:
         for view in tasks_in_order(self._store, self._run.run_id):

@@ -136,8 +136,10 @@ async function start() {
   plotAgainWhenColoursChange(plots, report.index.series);
   await show();
   document.documentElement.dataset.ready = "usable";
+  performance.mark("usable");
   await report.makeSearchable();
   document.documentElement.dataset.ready = "searchable";
+  performance.mark("searchable");
   const view = openView();
   if (view?.body?.isConnected) view.refresh();
 }

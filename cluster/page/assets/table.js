@@ -210,9 +210,9 @@ class RowView {
     const begin = (this.page - 1) * PAGE_ROWS;
     const rows = this.order.slice(begin, begin + PAGE_ROWS);
     this.body.replaceChildren(
-      this.pager(),
+      this.pager("Pages"),
       rows.length ? this.tableOf(rows, begin) : this.nothing(),
-      rows.length > 20 ? this.pager() : "",
+      rows.length > 20 ? this.pager("Pages, below the rows") : "",
     );
   }
 
@@ -269,7 +269,7 @@ class RowView {
     );
   }
 
-  pager() {
+  pager(label) {
     const last = Math.max(1, Math.ceil(this.order.length / PAGE_ROWS));
     const { page } = this;
     const begin = (page - 1) * PAGE_ROWS;
@@ -279,7 +279,7 @@ class RowView {
       : `none found${of}`;
     const pages = element(
       "nav",
-      { "aria-label": "Pages" },
+      { "aria-label": label },
       button("← Previous", { disabled: page <= 1 }, () => this.turn(-1)),
       " ",
       button("Next →", { disabled: page >= last }, () => this.turn(1)),
@@ -348,7 +348,9 @@ class RowView {
   }
 
   export() {
-    const columns = this.shown;
+    const columns = this.table.columns
+      .map((column, place) => ({ ...column, place }))
+      .filter((column) => !column.hidden && column.kind !== "cause");
     const values = (row) =>
       columns.map((column) =>
         column.kind === "task" ? this.report.keyOf(this.table.at(column.place, row)) : this.table.at(column.place, row),
@@ -384,6 +386,10 @@ function encoded(text) {
   } catch {
     return encodeURIComponent(String(text).replace(/\p{Surrogate}/gu, "\ufffd"));
   }
+}
+
+function textCell(text, words) {
+  return element("div", { class: text.length > 40 ? "text long" : "text" }, marked(text, words, CELL_CHARACTERS));
 }
 
 function cell(report, table, column, row, words, isFirst) {
@@ -422,6 +428,6 @@ function content(report, table, column, row, value, words) {
         element("span", { class: "label" }, marked(asText(label), words, CELL_CHARACTERS)),
       );
     default:
-      return element("div", { class: "text" }, marked(asText(value), words, CELL_CHARACTERS));
+      return textCell(asText(value), words);
   }
 }

@@ -20,10 +20,11 @@ _WITHIN_S = 200.0
 
 
 class Page:
-    """One page. `troubles` holds what its console complained of."""
+    """One page. `troubles` holds what its console complained of, `requests` the addresses of its requests."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.troubles: list[str] = []
+        self.requests: list[str] = []
         self._socket = socket
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
@@ -77,6 +78,8 @@ class Page:
                     answer.set_exception(AssertionError(told["error"]))
                 else:
                     answer.set_result(told["result"])
+            elif told["method"] == "Network.requestWillBeSent":
+                self.requests.append(told["params"]["request"]["url"])
             elif told["method"] == "Runtime.exceptionThrown":
                 self.troubles.append(str(told["params"]["exceptionDetails"]))
             elif told["method"] == "Log.entryAdded" and "401" not in told["params"]["entry"]["text"]:
@@ -112,7 +115,7 @@ async def opened(url: str, directory: Path) -> AsyncIterator[Page]:
             http.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket,
         ):
             page = Page(socket)
-            for domain in ("Page", "Runtime", "Log"):
+            for domain in ("Page", "Runtime", "Log", "Network"):
                 await page.call(f"{domain}.enable")
             await page.call("Page.navigate", url=url)
             where = json.dumps(url.partition("#")[0])  # a page may take its fragment away
