@@ -2,7 +2,7 @@
 
     python -m examples.screenshots [report …]
 
-Needs Chromium (`make browser`). `PICTURES` names what can be taken, each by a function that writes to a folder.
+Needs Chromium (`make browser`). `PICTURES` names the pictures, each with the function that takes it.
 """
 
 from __future__ import annotations

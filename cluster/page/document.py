@@ -18,12 +18,14 @@ from markupsafe import Markup
 
 from actors.core.messages.journal import RunView
 from actors.core.messages.values import Json
+from actors.core.metrics.history import History
 from actors.runtime.log_guard import censored
 from cluster.golden.figures import FieldFigures
 from cluster.page import drawings
 from cluster.page.blocks import packed
 from cluster.page.columns import PageColumn
 from cluster.page.figures import RunFigures
+from cluster.page.limits import limit_courses, limit_series
 from cluster.page.summary import FILTERS, page_summary
 from cluster.program import VERSION, program
 from cluster.report.failures import FailureCause
@@ -85,6 +87,7 @@ class PageContent:
     figures: RunFigures
     causes: Collection[FailureCause]
     golden: GoldenFigures
+    history: History | None
     data: PageData
 
 
@@ -109,6 +112,7 @@ def frame(content: PageContent, now: float) -> tuple[bytes, bytes]:
             data=content.data,
             draw=drawings,
             golden=content.golden,
+            limits=limit_courses(content.history),
             version=VERSION,
             **page_summary(content.run, content.figures, content.causes, content.data.unended, now),
         )
@@ -132,6 +136,7 @@ def _index(content: PageContent) -> dict[str, Json]:
         },
         "steps": _steps(run.config),
         "series": figures.course.series(),
+        "limits": limit_series(content.history, run.began_at),
     }
 
 

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from actors.core.errors import ConfigError
+from actors.core.errors import ConfigError, StoreError
 from actors.core.journal import keys
-from actors.core.journal.reads import read_attempts
+from actors.core.journal.reads import read_attempts, read_history
 from actors.core.journal.rows import RUNNING, load_report
 from actors.core.messages.journal import RunView, TaskView
 from actors.core.messages.tasks import Report, Task
+from actors.core.metrics.history import History
 from actors.journal.stores.base import Store
 from cluster.golden.figures import golden_figures, preference_lines, preferences
 from cluster.golden.file import read_golden
@@ -97,7 +98,8 @@ class _PageWriter:
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    content = PageContent(self._run, figures, causes, self._golden(figures), data)
+                    golden = self._golden(figures)
+                    content = PageContent(self._run, figures, causes, golden, self._history(), data)
                     before, after = frame(content, self._now)
                     file.write(before)
                     spool.seek(0)
@@ -123,6 +125,13 @@ class _PageWriter:
             else:
                 figures.add(Task(view.key, view.params), report, attempts)
         return figures
+
+    def _history(self) -> History | None:
+        """Return the stored history of the endpoints; a damaged one costs the page only its plots."""
+        try:
+            return read_history(self._store, self._run.run_id)
+        except StoreError:
+            return None
 
     def _golden(self, figures: RunFigures) -> GoldenFigures:
         """Return how the answers compare with the run's golden set, if there is one."""
@@ -162,7 +171,7 @@ class _PageWriter:
             try:
                 for view, report in self._tasks():
                     if view.key in shown or selection.keeps(view.key, report):
-                        written.add(maker, self._history(questions, view, report))
+                        written.add(maker, self._asked(questions, view, report))
                 return written.data(tables, figures, self._open), written.tasks.count
             except PageFullError:
                 fitting = most_bytes / (file.size / max(written.tasks.count, 1))
@@ -173,7 +182,7 @@ class _PageWriter:
     def _fitting(self, most: float, total: int) -> Selection:
         return Selection.fitting(most, self._failed, total - self._failed)
 
-    def _history(self, questions: RunQuestions, view: TaskView, report: Report | None) -> TaskHistory:
+    def _asked(self, questions: RunQuestions, view: TaskView, report: Report | None) -> TaskHistory:
         run_id = self._run.run_id
         history = TaskHistory(
             run_id,

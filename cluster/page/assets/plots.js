@@ -13,7 +13,48 @@ function clock(value) {
   return `${Math.floor(whole / 3600)}:${String(Math.floor(whole / 60) % 60).padStart(2, "0")}`;
 }
 
-function plotSpecs(series) {
+function flightSpec(series) {
+  const lines = [["in flight", series.in_flight, "--bar", []]];
+  return { title: "In flight", unit: "attempts", lines, format: number };
+}
+
+// The limit of an endpoint, what is below it, and when refusals cut it.
+function limitSpec(limit) {
+  return {
+    title: `In flight at ${visible(limit.name)}`,
+    unit: "attempts, and their limit",
+    times: limit.t,
+    lines: [
+      ["in flight", limit.in_flight, "--bar", []],
+      ["limit", limit.limit, "--text", [8, 4]],
+    ],
+    strikes: limit.t.filter((_, place) => limit.cuts[place] > 0),
+    cuts: limit.cuts.reduce((sum, cuts) => sum + (cuts ?? 0), 0),
+    format: number,
+  };
+}
+
+// Draws a mark at the top of the plot for each time at which the limit was cut.
+function strikesPlugin(times) {
+  const draw = (plot) => {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.fillStyle = colour("--failed");
+    for (const time of times) {
+      const at = plot.valToPos(time, "x", true);
+      const size = 5 * devicePixelRatio;
+      ctx.beginPath();
+      ctx.moveTo(at - size, bbox.top);
+      ctx.lineTo(at + size, bbox.top);
+      ctx.lineTo(at, bbox.top + 1.6 * size);
+      ctx.fill();
+    }
+    ctx.restore();
+  };
+  return { hooks: { draw } };
+}
+
+function plotSpecs(series, limits) {
   const plots = [
     {
       title: "Throughput",
@@ -25,12 +66,7 @@ function plotSpecs(series) {
       ],
       format: number,
     },
-    {
-      title: "In flight",
-      unit: "attempts",
-      lines: [["in flight", series.in_flight, "--bar", []]],
-      format: number,
-    },
+    ...(limits.length ? limits.map(limitSpec) : [flightSpec(series)]),
     {
       title: "Latency of answers",
       unit: "by the time of the answer",
@@ -43,7 +79,7 @@ function plotSpecs(series) {
   ];
   return plots.map((plot) => ({
     ...plot,
-    lines: plot.lines.filter(([, values], place) => place === 0 || values.some((value) => value)),
+    lines: plot.lines.filter(([, values], place) => place === 0 || values.some((value) => value > 0)),
   }));
 }
 
@@ -52,6 +88,7 @@ function plotOptions(spec, width, sync) {
   return {
     width,
     height: 200,
+    plugins: spec.strikes?.length ? [strikesPlugin(spec.strikes)] : [],
     cursor: { sync: { key: sync }, points: { size: 6 }, drag: { x: true, y: false } },
     legend: { live: true },
     scales: { x: { time: false }, y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] } },
@@ -80,12 +117,12 @@ function peak(spec) {
     .join(", ");
 }
 
-function drawPlots(container, series) {
+function drawPlots(container, series, limits) {
   container.replaceChildren();
   DRAWN.splice(0).forEach((plot) => plot.destroy());
   if (!series.t.length || !series.answered.some((value) => value)) return;
   container.hidden = false;
-  for (const spec of plotSpecs(series)) {
+  for (const spec of plotSpecs(series, limits)) {
     const place = element("div", { class: "plot", role: "img", "aria-label": `${spec.title}: ${peak(spec)}` });
     container.append(
       element(
@@ -93,9 +130,12 @@ function drawPlots(container, series) {
         { class: "card" },
         element("figcaption", {}, element("b", {}, spec.title), element("span", { class: "dim" }, spec.unit)),
         place,
+        spec.strikes?.length
+          ? element("p", { class: "dim" }, element("span", { class: "strike" }, "▼"), spec.cuts === 1 ? " the limit was cut once" : ` the limit was cut ${number(spec.cuts)} times`)
+          : null,
       ),
     );
-    const data = [series.t, ...spec.lines.map(([, values]) => values)];
+    const data = [spec.times ?? series.t, ...spec.lines.map(([, values]) => values)];
     const plot = new uPlot(plotOptions(spec, Math.max(place.clientWidth, 200), "run"), data, place);
     DRAWN.push(plot);
     new ResizeObserver(() => {
@@ -105,6 +145,6 @@ function drawPlots(container, series) {
   }
 }
 
-function plotAgainWhenColoursChange(container, series) {
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawPlots(container, series));
+function plotAgainWhenColoursChange(container, series, limits) {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawPlots(container, series, limits));
 }

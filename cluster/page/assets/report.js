@@ -132,8 +132,9 @@ async function start() {
   addEventListener("hashchange", show);
   addEventListener("keydown", heard);
   const plots = document.getElementById("plots");
-  drawPlots(plots, report.index.series);
-  plotAgainWhenColoursChange(plots, report.index.series);
+  const { series, limits } = report.index;
+  drawPlots(plots, series, limits);
+  plotAgainWhenColoursChange(plots, series, limits);
   await show();
   document.documentElement.dataset.ready = "usable";
   performance.mark("usable");

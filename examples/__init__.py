@@ -1,0 +1,1 @@
+"""Examples, and what makes the pictures of the documentation."""
