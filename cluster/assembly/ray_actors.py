@@ -21,7 +21,7 @@ from actors.pipeline.actor import Pipeline, PipelineSettings
 from actors.pipeline.actor import readings as pipeline_readings
 from actors.runtime.ray_metrics import MetricsFeed
 from actors.runtime.startup import give_way, settle_in
-from actors.runtime.telemetry.settings import ActorTelemetry
+from actors.runtime.telemetry.settings import NO_TELEMETRY, ActorTelemetry
 from actors.runtime.telemetry.tracer import Tracer, span_readings
 from actors.sources.actor import GuardedSource
 from actors.sources.actor import readings as source_readings
@@ -82,7 +82,7 @@ class RayShell(Reachable, Generic[ActorT]):
 class JournalActor(RayShell[Journal]):
     """The journal. It keeps the normal priority, because all others wait for it."""
 
-    def __init__(self, *arguments: Any, telemetry: ActorTelemetry, **named: Any) -> None:
+    def __init__(self, *arguments: Any, telemetry: ActorTelemetry = NO_TELEMETRY, **named: Any) -> None:
         set_up(telemetry, "journal")
         super().__init__(Journal(*arguments, **named), journal_readings, gives_way=False)
 
@@ -91,7 +91,7 @@ class JournalActor(RayShell[Journal]):
 class SourceActor(RayShell[GuardedSource]):
     """One source."""
 
-    def __init__(self, *arguments: Any, telemetry: ActorTelemetry, **named: Any) -> None:
+    def __init__(self, *arguments: Any, telemetry: ActorTelemetry = NO_TELEMETRY, **named: Any) -> None:
         set_up(telemetry, "source")
         super().__init__(GuardedSource(*arguments, **named), source_readings)
 
@@ -100,7 +100,9 @@ class SourceActor(RayShell[GuardedSource]):
 class LLMClientActor(RayShell[LLMClient]):
     """One client of the endpoints."""
 
-    def __init__(self, name: str, *arguments: Any, telemetry: ActorTelemetry, **named: Any) -> None:
+    def __init__(
+        self, name: str, *arguments: Any, telemetry: ActorTelemetry = NO_TELEMETRY, **named: Any
+    ) -> None:
         tracer = set_up(telemetry, name)
         super().__init__(LLMClient(name, *arguments, **named, tracer=tracer), tracer=tracer)
 
@@ -120,7 +122,7 @@ class LLMClientActor(RayShell[LLMClient]):
 class DispatcherActor(RayShell[Dispatcher]):
     """The dispatcher."""
 
-    def __init__(self, *arguments: Any, telemetry: ActorTelemetry) -> None:
+    def __init__(self, *arguments: Any, telemetry: ActorTelemetry = NO_TELEMETRY) -> None:
         tracer = set_up(telemetry, "dispatcher")
         super().__init__(Dispatcher(*arguments, tracer=tracer), dispatcher_readings, tracer=tracer)
 
@@ -138,7 +140,7 @@ class PipelineActor(RayShell[Pipeline]):
         *,
         parallel: int,
         journal: Any = None,
-        telemetry: ActorTelemetry,
+        telemetry: ActorTelemetry = NO_TELEMETRY,
     ) -> None:
         steps = RaySteps(settings.rules.dimensions, parallel)
         tracer = set_up(telemetry, name)

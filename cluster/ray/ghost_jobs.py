@@ -115,8 +115,9 @@ def _main() -> int:
     except HeadraceError as error:
         sys.stderr.write(f"{error}\n")
         return 4
-    sys.stderr.write(f"metrics of jobs: http://{given.host}:{given.port}/metrics\n")
-    server(read, given.host, given.port).serve_forever()
+    serving = server(read, given.host, given.port)
+    sys.stderr.write(f"metrics of jobs: http://{given.host}:{serving.server_port}/metrics\n")
+    serving.serve_forever()
     return 0
 
 

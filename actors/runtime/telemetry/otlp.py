@@ -43,13 +43,17 @@ class OtlpSender:
 
     def send(self, spans: Sequence[TraceSpan]) -> bool:
         """Return whether the receiver accepted the spans."""
-        return self._exporter.export([self._readable(span) for span in spans]) is SpanExportResult.SUCCESS
+        return self._exporter.export(self.readable(spans)) is SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
         """Interrupt the wait between two tries of `send`."""
         if not self._is_shut:
             self._is_shut = True
             self._exporter.shutdown()  # type: ignore[no-untyped-call] # the SDK's
+
+    def readable(self, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:
+        """Return spans as the SDK has them."""
+        return [self._readable(span) for span in spans]
 
     def _readable(self, span: TraceSpan) -> ReadableSpan:
         return ReadableSpan(

@@ -92,6 +92,9 @@ class TraceSettings(Struct, frozen=True):
 class ActorTelemetry(Struct, frozen=True):
     """What the process of an actor needs to report: its spans, and the run and the format of its log."""
 
-    traces: TraceSettings | None
-    run_id: str
-    logs_json: bool
+    traces: TraceSettings | None = None
+    run_id: str = ""
+    logs_json: bool = False
+
+
+NO_TELEMETRY = ActorTelemetry()

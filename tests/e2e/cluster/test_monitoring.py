@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +70,10 @@ async def test_prometheus_answers_every_panel_and_evaluates_every_alert(driver, 
     begun = await driver("submit", str(config), "--run-id=watched", "--json", env=head.env())
     assert begun.code == 0, begun.stderr
     discovery = Path(head.session) / "prom_metrics_service_discovery.json"
-    async with prometheus(tmp_path, discovery) as server:
+    async with (
+        jobs_metrics(config, driver.on(head)) as jobs,
+        prometheus(tmp_path, discovery, jobs) as server,
+    ):
         unanswered = queries()
         try:
             async with asyncio.timeout(WITHIN_S):
@@ -78,11 +85,32 @@ async def test_prometheus_answers_every_panel_and_evaluates_every_alert(driver, 
         except TimeoutError:
             assert unanswered == {}
         rules = await server.rules()
+        values = [await server.query(f"headrace_{name}_jobs") for name in ("running", "ghost")]
+        assert [result[0]["value"][1] for result in values] == ["1", "0"]
     assert len(rules) >= 10
     assert {rule["health"] for rule in rules} == {"ok"}
     assert [rule["name"] for rule in rules if rule["state"] == "firing"] == []
     async with aiohttp.ClientSession() as http:
         await stop(http, head)
+
+
+@contextlib.asynccontextmanager
+async def jobs_metrics(config: Path, env: Mapping[str, str]) -> AsyncIterator[str]:
+    """Run what compares Ray's jobs with the store, and return its address."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cluster.ray.ghost_jobs", "--config", str(config), "--port=0"),
+        env={**os.environ, **env},
+        cwd=CONFIGS.parents[1],
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            said = (await process.stderr.readline()).decode()
+        assert said.startswith("metrics of jobs: http://"), said
+        yield said.split("/")[2]
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 def _has_numbers(result: list[dict[str, Any]]) -> bool:

@@ -139,9 +139,12 @@ async def test_spans_have_prompts_and_answers_only_if_wanted_and_a_receiver_that
     driver, receiver, config
 ):
     env = {"RECEIVER_KEY": CANARY}
-    ended = await driver("run", str(config(content=True)), "--run-id=told", "--json", env=env)
+    standard = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_SERVICE_NAME": "reviews"}
+    path = config(content=True, endpoint=None)  # then the standard variables count
+    ended = await driver("run", str(path), "--run-id=told", "--json", env={**env, **standard})
     assert ended.code == 0, ended.stderr
     (call,) = receiver.named("chat ")
+    assert call.resource["service.name"] == "reviews"
     assert PROMPT in call.attributes["gen_ai.input.messages"]
     assert "0.25" in call.attributes["gen_ai.output.messages"]
 

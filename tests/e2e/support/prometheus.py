@@ -43,13 +43,19 @@ class Prometheus:
 
 
 @contextlib.asynccontextmanager
-async def prometheus(directory: Path, discovery: Path) -> AsyncIterator[Prometheus]:
-    """Run Prometheus with our configuration, which finds its targets in the file `discovery`.
+async def prometheus(directory: Path, discovery: Path, jobs: str) -> AsyncIterator[Prometheus]:
+    """Run Prometheus with our configuration, which finds Ray's targets in the file `discovery`.
 
-    It scrapes and evaluates every second.
+    `jobs` is the address of the metrics of jobs. Prometheus scrapes and evaluates every second.
     """
     config = (CONFIGS / "prometheus.yml").read_text().replace("PROM_SD.json", str(discovery))
-    for often in ("scrape_interval: 10s", "evaluation_interval: 15s", "refresh_interval: 10s"):
+    config = config.replace("127.0.0.1:9477", jobs)
+    for often in (
+        "scrape_interval: 10s",
+        "scrape_interval: 30s",
+        "evaluation_interval: 15s",
+        "refresh_interval: 10s",
+    ):
         assert often in config
         config = config.replace(often, f"{often.partition(':')[0]}: 1s")
     config = config.replace("scrape_timeout: 5s", "scrape_timeout: 1s")

@@ -204,6 +204,7 @@ def test_benchmarks_import_of_the_actors_what_they_measure_and_the_way_to_speak_
         "actors.core.",
         "actors.llm.",  # the dialects and the endpoint, measured alone
         "actors.runtime.startup",
+        "actors.runtime.telemetry.",
         "actors.transport.",
     )
     for name, path in modules("benchmarks").items():
