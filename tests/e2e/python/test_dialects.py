@@ -10,7 +10,7 @@ import headrace
 from actors.llm.dialects.registry import dialect_names
 
 ROWS = 20
-PATHS = {"anthropic": "", "azure": "", "bedrock": "", "gemini": "/v1beta"}  # of base_url; of the others: /v1
+PATHS = {"anthropic": "", "azure": "", "bedrock": "", "cohere": "", "gemini": "/v1beta"}  # others: /v1
 
 
 @pytest.mark.parametrize("dialect", dialect_names())

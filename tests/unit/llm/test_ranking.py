@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import orjson
 import pytest
 
@@ -29,6 +31,11 @@ def results(*scores):
     """Return the results with these scores, the highest first."""
     found = [{"index": index, "relevance_score": score} for index, score in enumerate(scores)]
     return sorted(found, key=lambda each: -each["relevance_score"])
+
+
+def test_a_form_of_a_list_is_one_in_another_process_too():
+    sent = pickle.loads(pickle.dumps(form(is_list=True)))  # noqa: S301 - made here
+    assert (sent.ranking, sent.is_list, sent.vector, sent.is_plain) == ("relevance", True, "", True)
 
 
 def test_a_request_has_the_query_and_the_documents_of_its_prompt():
