@@ -47,7 +47,7 @@ def pack(history: History) -> bytes:
     active_s = tuple(round(each, 3) for each in history.active_s)
     endpoints = tuple(map(_rounded, history.endpoints))
     packed = _PackedHistory(_VERSION, begin, tuple(gaps), tuple(lengths), active_s, endpoints)
-    return zlib.compress(msgspec.json.encode(packed), 9)
+    return zlib.compress(msgspec.json.encode(packed), 6)
 
 
 def unpack(data: bytes) -> History:

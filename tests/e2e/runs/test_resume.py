@@ -137,6 +137,12 @@ async def test_a_killed_run_goes_on_with_what_is_missing_and_no_secret_is_kept_a
     assert ours <= CALLS <= ours + doubt
     assert doubt <= 2 * IN_FLIGHT
     assert len(driver.results("half")) == TASKS
+    status = await driver("status", "half", "--json", env=env)
+    (history,) = json.loads(status.stdout)["endpoints"]
+    assert (
+        ours // 2 <= history["answered"] <= CALLS
+    )  # of both processes, but for the last seconds of the first
+    assert 0 < history["most_in_flight"] <= IN_FLIGHT
 
     # Once more, of a finished run: everything is told again, and nobody is asked.
     again = await driver("resume", "half", "--json", *named, env=env)
