@@ -11,6 +11,7 @@ from actors.core.errors import ConfigError
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import ItemResult, Report
 from actors.core.messages.values import Json
+from actors.core.task.prompts import ROWS
 from actors.journal.stores.base import Store
 from actors.llm.fields import VectorField, in_words
 from cluster.golden.figures import answer_of
@@ -83,7 +84,11 @@ class CardMaker:
             ],
             "other": other,
             "error": None if item.error is None else clean(str(item.error)),
-            "prompts": [_prompt(step) for step in steps],
+            # Without sources, the inputs are all that the prompt says of the item.
+            "prompts": [
+                _prompt(step, is_open=step.step == column.step and item.source != ROWS and item.text is None)
+                for step in steps
+            ],
             "evidence": [*_cited(report, item.item_id)],
             "note": note,
         }
@@ -178,9 +183,10 @@ def _answer_text(column: ItemColumn, item: ItemResult) -> str | None:
     return value_text(answer) if is_answered else None
 
 
-def _prompt(step: AskedStep) -> dict[str, Json]:
+def _prompt(step: AskedStep, *, is_open: bool) -> dict[str, Json]:
     return {
         "step": step.step,
+        "is_open": is_open,
         "system": None if step.system is None else clean(step.system),
         "prompt": None if step.prompt is None else clean(step.prompt),
         "files": [clean(each) for each in step.attachments],

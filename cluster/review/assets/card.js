@@ -54,28 +54,29 @@ function prompt(step, isAlone) {
   for (const file of step.files) children.push(make("p", "soft", `file: ${file}`));
   if (step.note) children.push(make("p", "soft", step.note));
   const summary = make("summary", "", isAlone ? "Prompt" : `Prompt of ${step.step}`);
-  return make("details", "prompt", summary, ...children);
+  const details = make("details", "prompt", summary, ...children);
+  details.open = step.is_open;
+  return details;
 }
 
-/** Shows what the question is about. */
+/** Shows what the question is about: first what a person has to read. */
 export function showMaterial(card) {
-  const content = at("content");
-  content.replaceChildren();
   const inputs = card.inputs.filter((each) => each.shown !== card.task); // the title is the key
-  if (inputs.length) content.append(part("Input", fields(inputs)));
-  if (card.text !== null) content.append(part("Text of the item", text(card.text)));
-  if (card.error) content.append(part("Error", text(card.error, "text bad")));
-  if (card.answers && card.answers.length > 1) content.append(part("All answers", fields(card.answers)));
+  const prompts = card.prompts ?? [];
+  const shown = (step) => prompt(step, prompts.length === 1);
+  const parts = [];
+  if (inputs.length) parts.push(part("Input", fields(inputs)));
+  if (card.text !== null) parts.push(part("Text of the item", text(card.text)));
+  parts.push(...prompts.filter((step) => step.is_open).map(shown));
+  if (card.error) parts.push(part("Error", text(card.error, "text bad")));
+  if (card.answers && card.answers.length > 1) parts.push(part("All answers", fields(card.answers)));
   for (const finding of card.evidence ?? []) {
     const score = finding.score === null ? "" : `, score ${finding.score}`;
-    content.append(part(`Evidence of ${finding.dimension}${score}`, text(finding.finding)));
+    parts.push(part(`Evidence of ${finding.dimension}${score}`, text(finding.finding)));
   }
-  for (const step of card.prompts ?? []) {
-    const shown = prompt(step, card.prompts.length === 1);
-    shown.open = !card.inputs.length && card.text === null;
-    content.append(shown);
-  }
-  if (card.note) content.append(make("p", "soft", card.note));
+  parts.push(...prompts.filter((step) => !step.is_open).map(shown));
+  if (card.note) parts.push(make("p", "soft", card.note));
+  at("content").replaceChildren(...parts);
 }
 
 /** Shows the answer to judge, and the values to choose. `act(name, value)` takes a decision. */
