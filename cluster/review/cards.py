@@ -16,7 +16,7 @@ from actors.journal.stores.base import Store
 from actors.llm.fields import VectorField, in_words
 from cluster.golden.figures import answer_of
 from cluster.golden.records import Decision, GoldenRecord, same
-from cluster.history.asked import with_questions
+from cluster.history.asked import RunQuestions
 from cluster.records.reading import history_of
 from cluster.report.item_columns import ItemColumn
 from cluster.report.task_history import AskedStep
@@ -38,6 +38,7 @@ class CardMaker:
         self._run = run
         self._session = session
         self._selection = selection
+        self._asked_by_run = RunQuestions(run)
 
     def card(self, index: int) -> dict[str, Json]:
         """Return what the page shows of a question. Raises `RefusedDecisionError` if there is none."""
@@ -97,7 +98,7 @@ class CardMaker:
         """Return what was asked about the item, the report of its task, and why there may be no prompt."""
         history = history_of(self._store, self._run.run_id, question.task.key)
         try:
-            known = with_questions(self._store, self._run, history, question.item.item_id)
+            known = self._asked_by_run.of(self._store, history, question.item.item_id)
         except ConfigError as error:
             return (), history.report, clean(str(error))
         return known.items[0].steps, history.report, ""

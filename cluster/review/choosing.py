@@ -1,6 +1,6 @@
 """Chooses the items that a person reviews, and their order.
 
-Pure. Rule 1: the order does not depend on the golden set, so that a review goes on where it was stopped.
+Pure. Rule 1: the order of items without a decision is fixed, so that a review goes on where it was stopped.
 Rule 2: memory holds the chosen items only, not the run.
 """
 
@@ -104,7 +104,7 @@ def choose(entries: Entries, find_other: FindOther, golden: GoldenSet, selection
     for _, (task, item, other, differs) in picked:
         places = _places(task, item, selection)
         for place, column in places:
-            if selection.only != REVIEWED and _is_decided(golden, place):
+            if selection.only != REVIEWED and _is_decided(golden, place, column, item):
                 continue  # another field of the item is still open
             chosen.questions.append(
                 ReviewQuestion(
@@ -146,8 +146,8 @@ def _ranked(
             if selection.only != FAILED and not _is_complete(item, other, selection):
                 left_out.failed += 1
                 continue
-            places = [place for place, _ in _places(task, item, selection)]
-            decided = [_is_decided(golden, place) for place in places]
+            places = _places(task, item, selection)
+            decided = [_is_decided(golden, place, column, item) for place, column in places]
             is_decided = any(decided) if selection.only == REVIEWED else all(decided)
             if is_decided != (selection.only == REVIEWED):
                 left_out.decided += is_decided
@@ -155,7 +155,7 @@ def _ranked(
             if selection.is_blind and not differs:
                 left_out.equal += 1
                 continue
-            records = [record for place in places if (record := golden.get(place)) is not None]
+            records = [record for place, _ in places if (record := golden.get(place)) is not None]
             found = (task, item, other, differs)
             yield _rank(found, records, selection), found
     _refuse_unknown_column(selection, known)
@@ -170,9 +170,13 @@ def _places(
     return [(Place(task.key, item.item_id, column.name), column) for column in selection.columns]
 
 
-def _is_decided(golden: GoldenSet, place: Place) -> bool:
+def _is_decided(golden: GoldenSet, place: Place, column: ItemColumn | None, item: ItemResult) -> bool:
+    """Return whether a decision tells what a person thinks of the answer, which `retry` may have changed."""
     record = golden.get(place)
-    return record is not None and record.decision is not Decision.SKIP
+    if record is None or record.decision is Decision.SKIP:
+        return False
+    is_answered, answer = (False, None) if column is None else answer_of(column, item)
+    return not is_answered or record.judge(answer) is not None
 
 
 def _is_complete(item: ItemResult, other: ItemResult | None, selection: ReviewSelection) -> bool:

@@ -96,6 +96,11 @@ def test_decided_items_are_left_out_skipped_ones_come_last_and_reviewed_shows_th
     assert shown(choose(entries(), find_other, golden, selection(only=REVIEWED))) == "da"
 
 
+def test_an_answer_that_changed_after_its_rejection_is_shown_again():
+    golden = GoldenSet([decided("a", Decision.REJECT), decided("b", Decision.REJECT)])  # of the answer good
+    assert shown(choose(entries(), find_other, golden, selection())) == "deb"
+
+
 def test_an_item_is_shown_until_all_its_fields_are_decided():
     both = ReviewSelection((LABEL, CONFIDENCE), COLUMNS, Order.CONFIDENCE, CONFIDENCE)
     golden = GoldenSet([decided("b", Decision.ACCEPT), decided("d", Decision.ACCEPT, "confidence")])
