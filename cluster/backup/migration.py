@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from actors.core.errors import FencedError
+from actors.core.errors import FencedError, StoreError
 from actors.core.journal import keys
 from actors.core.journal.attempts import dump_account, dump_attempt, load_account, load_attempt
 from actors.core.journal.batch import CheckedCodec, WriteBatch, range_of
@@ -36,7 +36,7 @@ from actors.core.journal.rows import (
 )
 from actors.core.journal.turn import Observed, Totals
 from actors.core.messages.journal import RunView
-from actors.journal.stores.base import Store
+from actors.journal.stores.base import Store, key_text
 from cluster.backup.rows import known_answers, paged
 from cluster.records.owner_watch import Sign, watched
 from cluster.records.reading import all_runs
@@ -119,7 +119,14 @@ class Migrator:
     def _old(self, rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         """Yield the keys of the rows in an earlier form, each with its present form."""
         for key, value in rows:
-            present = _FORMS[key[0]](self._codec, value)
+            try:
+                present = _FORMS[key[0]](self._codec, value)
+            except (TypeError, ValueError, LookupError) as error:
+                raise StoreError(
+                    f"the store is damaged: the row {key_text(key)} has no form of any version "
+                    f"({type(error).__name__}: {error}). Restore its run from a backup, or remove it with "
+                    "`prune`"
+                ) from error
             if present != value:
                 yield key, present
 

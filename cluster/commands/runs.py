@@ -193,6 +193,9 @@ def prune(
     older_than: Annotated[
         str | None, typer.Option(help="Remove all runs that ended before this age: 90s, 45m, 12h, 30d, 8w.")
     ] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Remove all runs but as many, those that began last.")
+    ] = None,
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Also remove runs with open tasks whose process has ended.")
     ] = False,
@@ -205,8 +208,8 @@ def prune(
     Example: headrace prune --older-than 30d --dry-run
     """
     with errors_shown(stderr_console()):
-        if bool(run_ids) == bool(older_than):
-            raise ConfigError("name the runs to remove: their ids, or --older-than 30d")
+        if bool(run_ids) == bool(older_than or keep):
+            raise ConfigError("name the runs to remove: their ids, or --older-than 30d, or --keep 100")
         with opened(config, os.environ) as store:
 
             def lease_of(run: RunView) -> float:
@@ -216,7 +219,8 @@ def prune(
             if run_ids:
                 pruned = pruner.prune_named(run_ids, dry_run=dry_run)
             else:
-                pruned = pruner.prune_old(age_of(older_than or ""), time.time(), dry_run=dry_run)
+                age_s = 0.0 if older_than is None else age_of(older_than)
+                pruned = pruner.prune_old(age_s, time.time(), keep=keep or 0, dry_run=dry_run)
     if json:
         removed = [run.run_id for run in pruned.removed]
         kept = [{"run_id": run.run_id, "why": why} for run, why in pruned.kept]

@@ -16,7 +16,7 @@ from actors.core.journal.turn import Observed
 from actors.core.messages.journal import RunView
 from actors.journal.stores.base import Store
 from cluster.records.owner_watch import Sign, watched
-from cluster.records.reading import all_runs
+from cluster.records.reading import all_runs, newest_runs
 from cluster.records.records import CODEC, found_run
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -76,10 +76,18 @@ class Pruner:
                 raise ConfigError(f"run {run.run_id} is kept: {why}")
         return self._prune(runs, dry_run=dry_run)
 
-    def prune_old(self, older_than_s: float, now: float, *, dry_run: bool = False) -> Pruned:
-        """Remove all runs that ended before `now` - `older_than_s`, by the clocks of their owners."""
+    def prune_old(self, older_than_s: float, now: float, *, keep: int = 0, dry_run: bool = False) -> Pruned:
+        """Remove the runs that ended before `now` - `older_than_s`, by the clocks of their owners.
+
+        The `keep` runs that began last stay.
+        """
         before = now - older_than_s
-        runs = [run for run in all_runs(self._store) if (run.ended_at or run.began_at) < before]
+        newest = {run.run_id for run in newest_runs(self._store, keep)[0]} if keep else set()
+        runs = [
+            run
+            for run in all_runs(self._store)
+            if (run.ended_at or run.began_at) <= before and run.run_id not in newest
+        ]
         return self._prune(runs, dry_run=dry_run)
 
     def _prune(self, runs: Sequence[RunView], *, dry_run: bool) -> Pruned:

@@ -68,7 +68,7 @@ class Driver:
         self.directory = directory
         self.home = directory / "home"
         self.home.mkdir()
-        self._mark = secrets.token_hex(8)
+        self.mark = secrets.token_hex(8)
         self._started: list[Process] = []
 
     async def start(
@@ -89,7 +89,7 @@ class Driver:
             str(ROOT / "driver.py"),
             *arguments,
             cwd=self.directory,
-            env={**inherited, "HOME": str(self.home), MARK: self._mark, **(env or {})},
+            env={**inherited, "HOME": str(self.home), MARK: self.mark, **(env or {})},
             stdin=stdin,
             stdout=PIPE,
             stderr=PIPE,
@@ -126,7 +126,7 @@ class Driver:
 
     def left_behind(self) -> list[psutil.Process]:
         """Return the processes of this test's drivers that still run."""
-        return marked(self._mark, {process.pid for process in self._started})
+        return marked(self.mark, {process.pid for process in self._started})
 
     async def end_all(self) -> list[str]:
         """Wait until every process has ended; kill those that have not, and return their command lines."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.core.errors import StoreError
 from actors.core.journal import keys
 from actors.core.journal.batch import WriteBatch
 from actors.core.journal.format import VERSION, check_format
@@ -88,3 +89,10 @@ def test_a_run_with_a_live_owner_is_left_and_its_owner_keeps_it(old):
     desk.beat()
     assert store.get(keys.writer("halfway")) == b"host-b:1"
     store.commit(WriteBatch({}, (), {keys.writer("halfway"): b"host-b:1"}))
+
+
+def test_a_row_without_a_known_form_is_named(old):
+    store, *_ = old
+    store.commit(WriteBatch({keys.event("ended", 99): b"[1]"}))
+    with pytest.raises(StoreError, match=r"the row b'eended.*has no form of any version \(TypeError"):
+        migrator(store).migrate(dry_run=True)

@@ -118,6 +118,14 @@ def test_of_old_runs_the_unfinished_are_kept_with_the_reason(desk):
     assert why.startswith("it is interrupted, with 2 open tasks; --unfinished removes it")
 
 
+def test_the_runs_that_began_last_are_kept(desk):
+    desk.tell(CloseRun("r10", "interrupted"))
+    assert pruner(desk, unfinished=True).prune_old(0.0, desk.now, keep=2).removed == ()
+    assert pruner(desk, unfinished=True).prune_old(DAY_S, desk.now, keep=1).removed == ()
+    pruned = pruner(desk, unfinished=True).prune_old(0.0, desk.now, keep=1)
+    assert [run.run_id for run in pruned.removed] == [RUN]  # the other one began later
+
+
 def test_a_run_that_is_named_and_not_finished_is_an_error_and_nothing_is_removed(desk):
     before = dict(desk.store.rows)
     with pytest.raises(ConfigError, match="run r10 is kept: its state is running"):
