@@ -85,7 +85,8 @@ class SimulatedGeminiEmbeddings(SimulatedGemini):
         document = loaded(body)
         asked = listed(document.get("requests", [document]), "requests")
         texts = [_text_of(each) for each in asked]
-        vectors = VectorFormat(_dimensions(asked[0].get("outputDimensionality")), is_base64=False)
+        options = asked[0].get("embedContentConfig", asked[0])  # the first: of a project
+        vectors = VectorFormat(_dimensions(options.get("outputDimensionality")), is_base64=False)
         return _question(texts, found[1] if found else "", vectors)
 
     def completion(self, question: Question, reply: ModelReply) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from google import genai
 from google.genai import errors, types
+from google.oauth2.credentials import Credentials
 from pydantic import BaseModel, Field
 
 from simulators.answers import nonce_of
@@ -28,9 +29,10 @@ class Rating(BaseModel):
 async def models_of():
     clients = []
 
-    def make(one):
+    def make(one, **more):
         options = types.HttpOptions(base_url=one.base, retry_options=types.HttpRetryOptions(attempts=1))
-        clients.append(genai.Client(api_key="test", vertexai=False, http_options=options).aio)
+        keys = more or {"api_key": "test", "vertexai": False}
+        clients.append(genai.Client(**keys, http_options=options).aio)
         return clients[-1].models
 
     yield make
@@ -114,3 +116,18 @@ async def test_texts_have_vectors_and_their_tokens(start_llm_here, models_of):
     assert [each.values for each in answer.embeddings] == [vector_of("hello", 8), vector_of("other", 8)]
     (entry,) = (await one.ledger()).entries
     assert (answer.usage_metadata.prompt_token_count, entry.output_tokens) == (entry.input_tokens, 0)
+
+
+@pytest.mark.parametrize("model", ["text-embedding-005", "gemini-embedding-001"])
+async def test_a_project_has_a_method_for_each_kind_of_model(start_llm_here, models_of, model):
+    one = await start_llm_here()
+    project = {"vertexai": True, "project": "p", "location": "europe-west1"}
+    models = models_of(one, **project, credentials=Credentials("token"))
+
+    answer = await models.embed_content(
+        model=model, contents="hello", config=types.EmbedContentConfig(output_dimensionality=8)
+    )
+
+    (found,) = answer.embeddings
+    (entry,) = (await one.ledger()).entries
+    assert (found.values, found.statistics.token_count) == (vector_of("hello", 8), entry.input_tokens)
