@@ -158,8 +158,9 @@ async def taken(page: Page, path: Path, *, width: int, height: int, dark: bool =
     await page.call("Emulation.setDeviceMetricsOverride", **screen)
     scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     await page.call("Emulation.setEmulatedMedia", features=scheme)
+    await page.call("Emulation.setScrollbarsHidden", hidden=True)
     await page.value("new Promise((drawn) => setTimeout(drawn, 400))")  # plots follow a changed width
-    picture = await page.call("Page.captureScreenshot", format="png")
+    picture = await page.call("Page.captureScreenshot", format="webp", quality=88)
     data = base64.b64decode(picture["data"])
     if len(data) > LARGEST_KB * 1000:
         raise SystemExit(f"{path} would have {len(data) / 1000:.0f} kB: show less")
@@ -173,12 +174,12 @@ async def report_pictures(images: Path, folder: Path) -> None:
     await headrace(folder, "report", _RUN, "-o", "report.html")
     async with opened((folder / "report.html").as_uri(), folder / "browser") as page:
         await page.until("document.documentElement?.dataset.ready === 'searchable'")
-        await taken(page, images / "report.png", width=1280, height=1010)
-        await taken(page, images / "report-narrow-dark.png", width=360, height=780, dark=True)
+        await taken(page, images / "report.webp", width=1280, height=1010)
+        await taken(page, images / "report-narrow-dark.webp", width=360, height=780, dark=True)
         await _shown(page, "#/items?q=broke&sentiment=negative&sort=satisfaction")
-        await taken(page, images / "report-items-dark.png", width=1280, height=800, dark=True)
+        await taken(page, images / "report-items-dark.webp", width=1280, height=800, dark=True)
         await _shown(page, "#/tasks")
-        await taken(page, images / "report-tasks-narrow.png", width=360, height=780)
+        await taken(page, images / "report-tasks-narrow.webp", width=360, height=780)
 
 
 async def _shown(page: Page, address: str) -> None:

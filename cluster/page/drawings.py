@@ -40,13 +40,16 @@ def histogram(spread: NumberSpread) -> NumberDrawing | None:
         return None
     low, high = spread.bins[0].low, spread.bins[-1].high
     most = max(one.count for one in spread.bins)
+    # The bins of whole numbers have these in their middle.
+    is_whole = low % 1 == 0.5 and spread.bins[0].high - low == 1
     bars = []
     for one in spread.bins:
         if not one.count:
             continue
         begin, end = _place(one.low, low, high), _place(one.high, low, high)
         height = max(_LEAST, one.count / most * HEIGHT)
-        title = f"{short(one.low)} to {short(one.high)}: {one.count:,} {spread.unit}"
+        span = short(one.low + 0.5) if is_whole else f"{short(one.low)} to {short(one.high)}"
+        title = f"{span}: {one.count:,} {spread.unit}"
         bars.append(
             Mark(_at(begin + _GAP / 2), _at(HEIGHT - height), _at(end - begin - _GAP), _at(height), title)
         )
@@ -54,7 +57,8 @@ def histogram(spread: NumberSpread) -> NumberDrawing | None:
         _at(_place(each or 0.0, low, high))
         for each in (spread.first_quartile, spread.median, spread.third_quartile)
     ]
-    return NumberDrawing(bars, (box[0], box[1], box[2]), low, high)
+    ends = (low + 0.5, high - 0.5) if is_whole else (low, high)
+    return NumberDrawing(bars, (box[0], box[1], box[2]), *ends)
 
 
 def reliability(calibrated: Calibration) -> list[Mark]:

@@ -140,11 +140,9 @@ def _each(usage: Usage, tasks: int) -> Usage:
     return Usage(usage.input_tokens, usage.output_tokens, usage.cost_usd / tasks)
 
 
-def _share(count: int, whole: int) -> str:
-    """Return a share in per cent, with its interval."""
-    if not whole:
-        return ""
-    return _interval(wilson(count, whole))
+def _share(count: int, whole: int) -> Interval | None:
+    """Return a share with its interval, None if the counts are not of parts of a whole."""
+    return wilson(count, whole) if 0 <= count <= whole and whole else None
 
 
 def _config(config: Json) -> str:
@@ -183,8 +181,11 @@ def _number(value: float | None) -> str:
 
 def _interval(interval: Interval) -> str:
     """Return a share in per cent, with its interval."""
-    low, high = interval.low * 100, interval.high * 100
-    return f"{interval.estimate:.1%} ({low:.1f}–{high:.1f})"  # noqa: RUF001 - a range
+    return f"{interval.estimate:.1%} ({_bounds(interval)})"
+
+
+def _bounds(interval: Interval) -> str:
+    return f"{interval.low * 100:.1f}–{interval.high * 100:.1f}"  # noqa: RUF001 - a range
 
 
 def _text(value: object) -> str:
@@ -198,4 +199,5 @@ FILTERS: dict[str, Callable[..., str]] = {
     "cost": cost,
     "compact": compact,
     "interval": _interval,
+    "bounds": _bounds,
 }

@@ -136,12 +136,12 @@ class _PageWriter:
     def _golden(self, figures: RunFigures) -> GoldenFigures:
         """Return how the answers compare with the run's golden set, if there is one."""
         golden = GoldenSet() if self._options.golden is None else read_golden(self._options.golden)
-        if not golden.fields() and not golden.preferences():
-            return GoldenFigures()
+        sentences = tuple(preference_lines(preferences(golden, self._run.run_id), self._run.run_id))
+        if not golden.fields():
+            return GoldenFigures(preferences=sentences)
         ended = all_ended(self._store, self._run.run_id)
         fields = golden_figures(golden, ended, figures.layout.outputs)
-        sentences = preference_lines(preferences(golden, self._run.run_id), self._run.run_id)
-        return GoldenFigures(tuple(fields), tuple(sentences))
+        return GoldenFigures(tuple(fields), sentences)
 
     def _tasks(self) -> Iterator[tuple[TaskView, Report | None]]:
         for view in tasks_in_order(self._store, self._run.run_id):

@@ -117,7 +117,7 @@ function stepCards(report, table, row, steps, attempts) {
           step.raw ? longText("Text of the answer", asText(step.raw)) : null,
         ),
       ),
-      own.length ? attemptTable(report, own, (call) => element("code", {}, call)) : null,
+      own.length || report.isMap ? attemptTable(report, own, (call) => element("code", {}, call)) : null,
     );
   });
 }
@@ -183,7 +183,7 @@ async function taskDetail(report, task, view, back) {
     history.findings?.length ? block("Findings", element("div", { class: "pair" }, history.findings.map((one) => findingCard(report, task, one, known, attempts)))) : null,
     report.isMap ? block("Prompt and answer", stepCards(report, report.tasks, task, history.asked?.[0] ?? [], attempts)) : null,
     rows.length ? block("Items", itemsOfTask(report, rows)) : null,
-    block("Attempts", attemptTable(report, attempts, callName)),
+    report.isMap && attempts.every((one) => calls.has(one.call)) ? null : block("Attempts", attemptTable(report, attempts, callName)),
     element("p", { class: "dim" }, "The same facts in a terminal: ", element("code", {}, `${report.index.program} why ${report.index.run} ${visible(report.keyOf(task))}`)),
   );
 }

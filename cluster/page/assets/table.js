@@ -389,7 +389,8 @@ function encoded(text) {
 }
 
 function textCell(text, words) {
-  return element("div", { class: text.length > 40 ? "text long" : "text" }, marked(text, words, CELL_CHARACTERS));
+  const size = text.length > 40 ? "long" : text.length > 24 ? "" : "short";
+  return element("div", { class: `text ${size}` }, marked(text, words, CELL_CHARACTERS));
 }
 
 function cell(report, table, column, row, words, isFirst) {
