@@ -53,7 +53,7 @@ HEADER_TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_s
     ]
 )
 
-few = settings(max_examples=40)  # there are six dialects
+few = settings(max_examples=40)  # there are seven dialects
 of_each_dialect = pytest.mark.parametrize("cases", ALL.values(), ids=ALL.keys())
 
 
