@@ -80,13 +80,15 @@ def compare(
 
     Raises the errors of the command line, see `headrace.errors`.
     """
-    from cluster.compare.comparison import compare_sides  # noqa: PLC0415 - `import headrace` is quick
+    from cluster.compare.choice import preference_of  # noqa: PLC0415 - `import headrace` is quick
+    from cluster.compare.comparison import compare_sides  # noqa: PLC0415 - same
 
     place = None if config is None else Path(config)
     with contextlib.ExitStack() as stack, in_python_words():
         sides = [_side(given, name, key, place, stack) for given, name in ((a, "a"), (b, "b"))]
         truths, notes = _truths(truth, sides, place)
-        result = compare_sides(sides[0], sides[1], truths, notes=notes)
+        preference = preference_of(sides, place, os.environ)
+        result = compare_sides(sides[0], sides[1], truths, notes=notes, preference=preference)
     is_known = any(each.accuracy or each.errors for each in result.columns.values())
     if truth is not None and not is_known:
         raise ConfigError(

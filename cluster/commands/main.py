@@ -18,9 +18,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cluster.commands import check, compare, drafts, estimate, report, run, runs, stores, submit
+from cluster.commands import check, drafts, estimate, report, run, runs, stores, submit
 from cluster.commands.map import command as map_command
-from cluster.commands.results import review
+from cluster.commands.results import compare, review
 from cluster.program import COMMAND, VERSION, program
 from cluster.report.exit_codes import FAILED, INTERRUPTED
 

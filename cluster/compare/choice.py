@@ -8,13 +8,17 @@ from pathlib import Path
 
 from actors.core.errors import ConfigError
 from actors.journal.stores.base import Store
+from cluster.compare.results import Preference
 from cluster.compare.sides import RunSide, Side, TableLevel, TableSide
 from cluster.compare.truth import Truth, golden_truths, table_truth
+from cluster.golden.figures import preferences
 from cluster.golden.file import golden_path, read_golden
 from cluster.golden.standing import GoldenSet
 from cluster.input.formats import FORMATS, format_of
 from cluster.input.local_copy import is_url
 from cluster.records.records import found_run, opened, store_settings
+from cluster.statistics.intervals import wilson
+from cluster.statistics.significance import mcnemar_mid_p
 
 
 def names_file(word: str) -> bool:
@@ -84,6 +88,25 @@ def truths_of(
         side = TableSide.of_file(path, sides[0].key)
         found[name or wanted] = table_truth(side, wanted, name or wanted, has_items=has_items)
     return (found, []) if texts else _golden(sides, config, env, has_items=has_items)
+
+
+def preference_of(sides: Sequence[Side], config: Path | None, env: Mapping[str, str]) -> Preference | None:
+    """Return what people preferred who compared two runs blind, None if nobody did."""
+    runs = [side.name for side in sides if side.run is not None]
+    if len(runs) < 2:
+        return None
+    a, b = runs
+    in_a = in_b = neither = 0
+    for run, other in ((a, b), (b, a)):
+        golden = read_golden(golden_path(store_settings(config, env), run))
+        for found in preferences(golden, run):
+            if found.other == other:
+                own, others = found.preferred, found.other_preferred
+                in_a, in_b = (in_a + own, in_b + others) if run == a else (in_a + others, in_b + own)
+                neither += found.neither
+    if not in_a + in_b + neither:
+        return None
+    return Preference(in_a, in_b, neither, wilson(in_b, in_a + in_b), mcnemar_mid_p(in_a, in_b))
 
 
 def _golden(

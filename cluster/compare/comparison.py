@@ -12,7 +12,7 @@ from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from cluster.compare.answers import AnswerTable
 from cluster.compare.level import ComparedLevel
-from cluster.compare.results import ColumnComparison, LevelPairs, Noise, Verdict, document
+from cluster.compare.results import ColumnComparison, LevelPairs, Noise, Preference, Verdict, document
 from cluster.compare.sides import Side, SideTotals, totals_of
 from cluster.compare.truth import Truth
 from cluster.compare.verdict import judged, noise_sentence, sentence_of
@@ -30,12 +30,13 @@ class ComparisonResult(Struct, frozen=True):
     columns: Mapping[str, ColumnComparison]
     notes: tuple[str, ...] = ()
     noise: Noise | None = None
+    preference: Preference | None = None
 
     @property
     def sentence(self) -> str:
         """Whether B is better than A, and how sure that is."""
         columns = tuple(self.columns.values())
-        return f"{sentence_of(columns)}{noise_sentence(columns)}"
+        return f"{sentence_of(columns, self.preference)}{noise_sentence(columns)}"
 
     def as_dict(self) -> dict[str, Json]:
         """Return the comparison as a JSON document."""
@@ -46,7 +47,10 @@ class ComparisonResult(Struct, frozen=True):
             }
             for column in self.columns.values()
         ]
-        found = {name: document(getattr(self, name)) for name in ("a", "b", "levels", "notes", "noise")}
+        found = {
+            name: document(getattr(self, name))
+            for name in ("a", "b", "levels", "notes", "noise", "preference")
+        }
         return {"sentence": self.sentence, **found, "columns": columns}
 
 
@@ -57,9 +61,17 @@ def _document(value: object) -> Mapping[str, Json]:
 
 
 def compare_sides(
-    a: Side, b: Side, truths: Mapping[str, Truth] | None = None, *, notes: Iterable[str] = ()
+    a: Side,
+    b: Side,
+    truths: Mapping[str, Truth] | None = None,
+    *,
+    notes: Iterable[str] = (),
+    preference: Preference | None = None,
 ) -> ComparisonResult:
-    """Compare two sides. `truths` are by column. Raises `ConfigError` if they have nothing in common."""
+    """Compare two sides. `truths` are by column, `preference` is that of people.
+
+    Raises `ConfigError` if the sides have nothing in common.
+    """
     levels = [level for level in a.levels if level in b.levels]
     if not levels:
         raise ConfigError(
@@ -89,6 +101,7 @@ def compare_sides(
         tuple(each.pairs_found() for each in compared),
         {column.name: column for column in sorted(columns, key=_rank)},
         (*notes, *itertools.chain.from_iterable(each.notes() for each in compared)),
+        preference=preference,
     )
 
 

@@ -11,7 +11,7 @@ COLUMN.p               its p-value, corrected
 COLUMN.changed         the share of pairs that changed
 failed, cost, tokens, seconds   the differences of failed rows, dollars, tokens and seconds
 changed, unmatched     the share of pairs that are not equal; keys that only one side has
-better, worse          whether B is better, or worse, in one column
+better, worse          whether B is better, or worse, in one column or for people
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def measures(comparison: ComparisonResult) -> Iterator[tuple[str, Json]]:
     if known:
         yield from _named("accuracy", known[0], suffix="")
     verdicts = [column.verdict for column in comparison.columns.values()]
-    if any(column.accuracy or column.errors for column in comparison.columns.values()):
+    preference = comparison.preference
+    verdicts += [] if preference is None else [preference.verdict]
+    if preference is not None or any(each.accuracy or each.errors for each in comparison.columns.values()):
         yield "better", Verdict.BETTER in verdicts
         yield "worse", Verdict.WORSE in verdicts
     for column in comparison.columns.values():

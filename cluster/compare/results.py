@@ -13,6 +13,8 @@ from actors.core.messages.values import Json
 from cluster.compare.sides import SideTotals, TableLevel
 from cluster.statistics.intervals import Interval
 
+LEVEL = 0.05  # a difference with a smaller p-value is detected
+
 
 class ColumnKind(enum.StrEnum):
     """How the values of a column are compared."""
@@ -175,6 +177,26 @@ class LevelPairs(Struct, frozen=True):
     repeats: tuple[int, int] = (1, 1)
     columns_a: tuple[str, ...] = ()  # columns that only A has
     columns_b: tuple[str, ...] = ()
+
+
+class Preference(Struct, frozen=True):
+    """How often people who did not see which is which preferred B, A and neither.
+
+    `share` is how often it was B where it was one of both.
+    """
+
+    a: int
+    b: int
+    neither: int
+    share: Interval
+    p: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether B is better."""
+        if self.p >= LEVEL:
+            return Verdict.NONE
+        return Verdict.BETTER if self.b > self.a else Verdict.WORSE
 
 
 class Noise(Struct, frozen=True):

@@ -14,13 +14,11 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from actors.core.messages.values import Json
-from cluster.compare.results import ColumnComparison, LabelShare, Verdict
+from cluster.compare.results import LEVEL, ColumnComparison, LabelShare, Preference, Verdict
 from cluster.report.console import number, plain
 from cluster.report.tables.value_types import json_text
 from cluster.statistics.intervals import Interval
 from cluster.statistics.significance import holm
-
-LEVEL = 0.05
 
 
 def judged(columns: Iterable[ColumnComparison]) -> list[ColumnComparison]:
@@ -53,11 +51,29 @@ def _verdict(column: ColumnComparison, difference: Interval, p: float) -> Verdic
 # ---- the sentence ----------------------------------------------------------------------------------------
 
 
-def sentence_of(columns: Sequence[ColumnComparison]) -> str:
+def sentence_of(columns: Sequence[ColumnComparison], preference: Preference | None = None) -> str:
     """Return whether B is better than A, and how sure that is."""
     known = [column for column in columns if column.accuracy is not None or column.errors is not None]
     if known:
-        return _with_truth(known)
+        also = "" if preference is None else f" {preference_text(preference)}."
+        return f"{_with_truth(known)}{also}"
+    if preference is None:
+        return _without_truth(columns)
+    words = {Verdict.BETTER: "B is better than A", Verdict.WORSE: "B is worse than A"}
+    begin = words.get(preference.verdict, "No difference detected between A and B")
+    return f"{begin}: {preference_text(preference)}."
+
+
+def preference_text(preference: Preference) -> str:
+    """Return what people preferred."""
+    return (
+        f"people who did not see which is which preferred B in {preference.b:,} and A in {preference.a:,} of "
+        f"{number(preference.a + preference.b + preference.neither, 'pair')} "
+        f"({percent(preference.share)} of the preferences are for B; {p_text(preference.p)})"
+    )
+
+
+def _without_truth(columns: Sequence[ColumnComparison]) -> str:
     if all(column.equal == column.pairs for column in columns):
         return f"A and B are equal in all {number(max(column.pairs for column in columns), 'pair')}."
     tested = [column for column in columns if column.p is not None]

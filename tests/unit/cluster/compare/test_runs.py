@@ -11,10 +11,14 @@ from actors.core.messages.journal import Accept, Finish
 from actors.core.messages.tasks import DimensionResult, ItemResult, ItemState, Task
 from actors.core.messages.values import Usage
 from cluster.compare.answers import AnswerTable
+from cluster.compare.choice import preference_of
 from cluster.compare.comparison import compare_sides, with_noise
+from cluster.compare.conditions import holds
 from cluster.compare.sides import RunSide, TableLevel, TableSide
 from cluster.compare.truth import table_truths
-from cluster.records.records import CODEC
+from cluster.golden.file import GoldenFile, golden_path
+from cluster.golden.records import Decision, GoldenRecord
+from cluster.records.records import CODEC, store_settings
 from tests.unit.support.journal_desk import Desk
 from tests.unit.support.tables import rated, settings
 
@@ -126,6 +130,35 @@ def test_the_first_side_asked_again_shows_its_own_changes():
     assert (
         "Asked again, A itself changes 25.0% (4.6% to 69.9%) of label; from A to B 100.0%" in found.sentence
     )
+
+
+@pytest.mark.parametrize(
+    ("for_b", "begin"),
+    [
+        (16, "B is better than A: people who"),
+        (4, "B is worse than A: "),
+        (10, "No difference detected between"),
+    ],
+)
+def test_what_people_preferred_blind_says_which_is_better(for_b, begin, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = Runs(sources=False)
+    a, b = (runs.run(name, lambda n, name=name: ("good", n / 20 + (name == "b"))) for name in "ab")
+    assert preference_of([a, b], None, {}) is None
+    with GoldenFile(golden_path(store_settings(None, {}), "a")) as file:
+        for number in range(21):
+            chosen = None if number == 20 else "b" if number < for_b else "a"
+            file.append(
+                GoldenRecord(f"t{number}", "x", "label", Decision.PREFER, "me", 1.0, other="b", chosen=chosen)
+            )
+    known = preference_of([a, b], None, {})
+    assert (known.a, known.b, known.neither) == (20 - for_b, for_b, 1)
+    other = preference_of([b, a], None, {})
+    assert (other.a, other.b) == (for_b, 20 - for_b)
+    found = compare_sides(a, b, preference=known)
+    assert found.sentence.startswith(begin)
+    assert holds("better", found) is (for_b == 16)
+    assert found.as_dict()["preference"]["neither"] == 1
 
 
 def test_a_run_and_a_table_of_another_kind_cannot_be_compared():

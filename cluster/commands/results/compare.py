@@ -70,7 +70,7 @@ def compare(
     """
     console = stderr_console()
     with errors_shown(console):
-        from cluster.compare.choice import sides_of, truths_of  # noqa: PLC0415 - loads numpy
+        from cluster.compare.choice import preference_of, sides_of, truths_of  # noqa: PLC0415 - loads numpy
         from cluster.compare.comparison import compare_sides, with_noise  # noqa: PLC0415 - same
         from cluster.compare.conditions import check_condition, holds  # noqa: PLC0415 - same
         from cluster.compare.lines import comparison_lines  # noqa: PLC0415 - same
@@ -79,13 +79,14 @@ def compare(
             check_condition(fail_if)
         again: tuple[str, ...] = ()
         if noise:
-            from cluster.commands.asking_again import NoiseRequest, ask_again  # noqa: PLC0415 - the engines
+            from cluster.commands.results.asking_again import NoiseRequest, ask_again  # noqa: PLC0415 - the engines
 
             request = NoiseRequest(a, noise, seed, budget, config, tuple(overrides or ()), is_agreed=yes)
             again = (ask_again(request, console, engine=engine, address=address),)
         with sides_of((a, b, *again), config, os.environ, key) as sides:
             truths, notes = truths_of(truth or (), sides[:2], config, os.environ)
-            found = compare_sides(sides[0], sides[1], truths, notes=notes)
+            preference = preference_of(sides[:2], config, os.environ)
+            found = compare_sides(sides[0], sides[1], truths, notes=notes, preference=preference)
             if noise:
                 found = with_noise(found, sides[0], sides[2])
         if output is not None:
