@@ -15,16 +15,21 @@ import random
 import sys
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from aiohttp import ClientSession
+
+from cluster.config.loading import loaded
 from cluster.golden.file import GoldenFile
 from cluster.golden.records import Decision, GoldenRecord, Order
+from cluster.http.routes.identifiers import id_of
 from examples.demo_model import DemoModel
 from examples.make_reviews import BAD, GOOD, MIXED, PRODUCTS
 from tests.e2e.support.browser import CHROMIUM, Page, opened
+from tests.e2e.support.local_service import local_service
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -32,15 +37,17 @@ LARGEST_KB = 150
 _RUN = "products-2026"
 _MAKERS = ("Alder", "Birch", "Cedar", "Hazel", "Larch", "Maple", "Rowan", "Willow")
 _JUDGED = 120
+_UNFINISHED = 8  # of the 25 tasks that the live page lists when its picture is taken
 _STEP = """Rate this review of {key}:
 {text}"""
+_SOURCES = (
+    {"name": "shop", "kind": "files", "path": "shop/{key}.csv"},
+    {"name": "forum", "kind": "files", "path": "forum/{key}.csv"},
+)
 _CONFIG = {
     "name": "products",
     "tasks": {"kind": "file", "path": "products.csv", "key": "product"},
-    "sources": [
-        {"name": "shop", "kind": "files", "path": "shop/{key}.csv"},
-        {"name": "forum", "kind": "files", "path": "forum/{key}.csv"},
-    ],
+    "sources": _SOURCES,
     "evaluate": {
         "name": "rate",
         "system": "You read reviews of products. Judge only what the review says.",
@@ -67,8 +74,8 @@ _CONFIG = {
 }
 
 
-def write_inputs(folder: Path) -> None:
-    """Write 64 products and their reviews."""
+def write_inputs(folder: Path) -> list[str]:
+    """Write 64 products and their reviews. Return the names of the products."""
     chance = random.Random(7)
     products = []
     for maker in _MAKERS:
@@ -82,6 +89,7 @@ def write_inputs(folder: Path) -> None:
                 texts = [_review(chance, words, quality) for _ in range(chance.randint(3, most))]
                 _write(folder / source / f"{key}.csv", [{"text": text} for text in texts])
     _write(folder / "products.csv", products)
+    return [str(product["product"]) for product in products]
 
 
 def _review(chance: random.Random, words: tuple[str, ...], quality: float) -> str:
@@ -111,13 +119,16 @@ async def headrace(folder: Path, *arguments: str) -> str:
     return stdout.decode()
 
 
+def _demo_endpoint(url: str) -> dict[str, Any]:
+    price = {"input_usd_per_mtok": 0.25, "output_usd_per_mtok": 2.0}
+    return {"name": "demo", "base_url": url, "model": "demo-mini", "price": price}
+
+
 async def demo_run(folder: Path) -> None:
     """Make a run with a golden set in `folder`."""
     write_inputs(folder)
     async with DemoModel().open() as url:
-        price = {"input_usd_per_mtok": 0.25, "output_usd_per_mtok": 2.0}
-        endpoint = {"name": "demo", "base_url": url, "model": "demo-mini", "price": price}
-        config = {**_CONFIG, "llm": {"endpoints": [endpoint]}}
+        config = {**_CONFIG, "llm": {"endpoints": [_demo_endpoint(url)]}}
         (folder / "products.yaml").write_text(json.dumps(config), encoding="utf-8")
         await headrace(folder, "run", "products.yaml", "--engine=local", f"--run-id={_RUN}")
     items = await headrace(folder, "results", _RUN, "--items")
@@ -156,6 +167,7 @@ async def taken(page: Page, path: Path, *, width: int, height: int, dark: bool =
     """Write a picture of what the page shows."""
     screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     await page.call("Emulation.setDeviceMetricsOverride", **screen)
+    await page.call("Emulation.setScrollbarsHidden", hidden=True)
     scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     await page.call("Emulation.setEmulatedMedia", features=scheme)
     await page.call("Emulation.setScrollbarsHidden", hidden=True)
@@ -187,7 +199,52 @@ async def _shown(page: Page, address: str) -> None:
     await page.until(f"document.documentElement.dataset.shown === {json.dumps(address)}")
 
 
-PICTURES: Mapping[str, Callable[[Path, Path], Awaitable[None]]] = {"report": report_pictures}
+async def live_pictures(images: Path, folder: Path) -> None:
+    """Take the pictures of the live page of the HTTP API, and of its reference."""
+    products = write_inputs(folder)
+    async with DemoModel().open() as url:
+        sources = [{**each, "path": str(folder / each["path"])} for each in _SOURCES]
+        given = {"sources": sources, "store": {"kind": "sqlite", "path": str(folder / "service.db")}}
+        config = {**_CONFIG, **given, "llm": {"endpoints": [_demo_endpoint(url)]}}
+        del config["tasks"]
+        (folder / "service.yaml").write_text(json.dumps(config), encoding="utf-8")
+        async with local_service(loaded(folder / "service.yaml", env={})) as service:
+            await _submit(service, products)
+            async with opened(f"{service}/#task={id_of(products[3])}", folder / "browser") as page:
+                await page.until("document.getElementById('report').textContent.includes('overall')")
+                await page.until(f"document.querySelectorAll('#tasks .open').length <= {_UNFINISHED}")
+                await page.until("document.querySelectorAll('#plots canvas').length === 3")
+                await _scrolled(page, "body")
+                await taken(page, images / "live.png", width=1280, height=960)
+                await _scrolled(page, "#tasks-title")
+                await taken(page, images / "live-tasks-dark.png", width=1280, height=580, dark=True)
+                await _scrolled(page, "body")
+                await taken(page, images / "live-narrow-dark.png", width=360, height=780, dark=True)
+            async with opened(f"{service}/docs#post-/v1/tasks", folder / "browser") as page:
+                await page.until("document.querySelector('details[open] form')")
+                await page.value("document.querySelector('details[open] form').requestSubmit()")
+                await page.until("document.querySelector('.try p')?.textContent.startsWith('202')")
+                await taken(page, images / "api.png", width=1280, height=1160)
+
+
+async def _submit(service: str, products: Sequence[str]) -> None:
+    lines = "\n".join(json.dumps({"key": product}) for product in products)
+    headers = {"Content-Type": "application/x-ndjson"}
+    async with (
+        ClientSession() as http,
+        http.post(f"{service}/v1/batches", data=lines, headers=headers) as answer,
+    ):
+        answer.raise_for_status()
+
+
+async def _scrolled(page: Page, selector: str) -> None:
+    await page.value(f"document.querySelector({json.dumps(selector)}).scrollIntoView()")
+
+
+PICTURES: Mapping[str, Callable[[Path, Path], Awaitable[None]]] = {
+    "live": live_pictures,
+    "report": report_pictures,
+}
 
 
 async def take(names: list[str]) -> None:

@@ -19,6 +19,7 @@ async function look() {
     showNow(known);
     say("● live", "good");
     const now = performance.now();
+    if (hasNewEnds(known.tasks.states)) due.failures = 0;
     if (now >= due.history) {
       due.history = now + HISTORY_MS;
       showHistory(await read("/v1/history"));
@@ -31,6 +32,15 @@ async function look() {
     if (error.status === 401) askForToken();
     say(error.status === 401 ? "a token is needed" : String(error.message || error), "bad");
   }
+}
+
+let shownEnds = "";
+
+function hasNewEnds(states) {
+  const ends = `${states?.partial} ${states?.failed}`;
+  const isNew = ends !== shownEnds;
+  shownEnds = ends;
+  return isNew;
 }
 
 function becomesVisible() {
@@ -69,12 +79,12 @@ function showNow(known) {
   const states = known.tasks.states;
   const rate = pace(known, sum);
   const numbers = {
-    "tasks unfinished": known.tasks.unfinished ?? known.tasks.active + known.tasks.accepted,
-    "tasks per second": tenth(known.tasks.drain_per_s),
+    unfinished: known.tasks.unfinished ?? known.tasks.active + known.tasks.accepted,
+    "tasks / s": tenth(known.tasks.drain_per_s),
     succeeded: states && (states.succeeded || 0),
     partial: states && (states.partial || 0),
     failed: states && (states.failed || 0),
-    "answers per second": tenth(rate),
+    "answers / s": tenth(rate),
     "calls queued": known.calls?.queued,
     "in flight": sum("in_flight"),
     limit: sum("limit"),

@@ -25,7 +25,7 @@ function operationBody(method, path, operation) {
   return element(
     "div",
     {},
-    element("p", {}, visible(operation.description || "")),
+    element("p", {}, prose(operation.description)),
     parameters.length ? [element("h3", {}, "Parameters"), parameterTable(parameters)] : null,
     operation.requestBody ? [element("h3", {}, "Body"), contentBoxes(operation.requestBody.content)] : null,
     element("h3", {}, "Answers"),
@@ -41,8 +41,8 @@ function answerTables(responses) {
   const problems = [];
   for (const [status, each] of Object.entries(responses)) {
     const code = cell(element("code", {}, status));
-    if (Number(status) < 400) answers.push(row(code, cell([visible(each.description), contentBoxes(each.content)])));
-    else problems.push(row(code, cell(visible(each.description))));
+    if (Number(status) < 400) answers.push(row(code, cell([prose(each.description), contentBoxes(each.content)])));
+    else problems.push(row(code, cell(prose(each.description))));
   }
   const box = element("details", {}, element("summary", {}, "Problems (ProblemDocument)"), rowsTable([], problems));
   return [rowsTable([], answers), problems.length ? box : null];
@@ -52,8 +52,8 @@ function parameterTable(parameters) {
   const rows = parameters.map((each) =>
     row(
       cell([element("code", {}, visible(each.name)), each.required ? " *" : ""]),
-      cell(`${each.in}, ${visible(typeText(each.schema))}`),
-      cell(visible(each.description || ""), "dim"),
+      cell(`${each.in}, ${visible(typeText(plainSchema(each.schema)))}`),
+      cell(prose(each.description), "dim"),
     ),
   );
   return rowsTable([], rows);

@@ -49,7 +49,7 @@ function objectsIn(schema) {
 function memberRow(name, schema, isRequired, depth) {
   const details = objectsIn(schema).map((each) => schemaBox(each, depth + 1));
   const named = [element("code", {}, visible(name)), isRequired ? " *" : ""];
-  return row(cell(named), cell([visible(typeText(schema)), details]), cell(visible(schema.description || ""), "dim"));
+  return row(cell(named), cell([visible(typeText(schema)), details]), cell(prose(schema.description), "dim"));
 }
 
 function schemaTable(schema, depth = 0) {
@@ -61,7 +61,7 @@ function schemaTable(schema, depth = 0) {
   return element(
     "div",
     { class: "schema" },
-    object?.description ? element("p", { class: "dim" }, visible(object.description)) : null,
+    object?.description ? element("p", { class: "dim" }, prose(object.description)) : null,
     rows.length ? rowsTable([], rows) : element("p", {}, visible(typeText(object))),
   );
 }
