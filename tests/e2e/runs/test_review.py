@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from cluster.golden.file import read_golden
+from tests.e2e.support import axe
 from tests.e2e.support.browser import CHROMIUM, opened
 
 HOSTILE = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
@@ -144,6 +145,8 @@ async def test_five_items_are_labelled_by_keyboard(driver, golden, tmp_path):
             "Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True
         )
         assert await page.value("document.documentElement.scrollWidth") == 360
+        if axe.PLACE.exists():
+            assert await axe.faults(page) == []
         assert [each for each in page.troubles if "422" not in each] == []  # the value that did not fit
     kept = [record.decision.value for record in read_golden(golden)]
     assert kept[0] == "accept"
