@@ -12,6 +12,7 @@ import base64
 import csv
 import json
 import random
+import signal
 import sys
 import time
 from asyncio.subprocess import PIPE
@@ -241,9 +242,32 @@ async def _scrolled(page: Page, selector: str) -> None:
     await page.value(f"document.querySelector({json.dumps(selector)}).scrollIntoView()")
 
 
+async def review_pictures(images: Path, folder: Path) -> None:
+    """Take the pictures of the page of a review: wide and light, narrow and dark."""
+    await demo_run(folder)
+    command = (sys.executable, str(ROOT / "driver.py"), "review", _RUN, "--no-open", "--reviewer=ann")
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=PIPE)
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    try:
+        address = (await process.stdout.readline()).decode().strip()
+        async with opened(address, folder / "browser") as page:
+            for number, key in enumerate(("a", "3", "a", ""), 1):
+                await page.until(
+                    f"document.getElementById('where').textContent.includes('question {number} ')"
+                )
+                if key:
+                    await page.press(key)
+            await taken(page, images / "review.png", width=1280, height=720)
+            await taken(page, images / "review-narrow-dark.png", width=360, height=740, dark=True)
+    finally:
+        process.send_signal(signal.SIGINT)
+        await process.wait()
+
+
 PICTURES: Mapping[str, Callable[[Path, Path], Awaitable[None]]] = {
     "live": live_pictures,
     "report": report_pictures,
+    "review": review_pictures,
 }
 
 

@@ -46,11 +46,8 @@ function fields(entries) {
 
 function prompt(step, isAlone) {
   const children = [];
+  if (step.prompt !== null) children.push(text(step.prompt));
   if (step.system !== null) children.push(make("h4", "", "System"), text(step.system));
-  if (step.prompt !== null) {
-    if (step.system !== null) children.push(make("h4", "", "Prompt"));
-    children.push(text(step.prompt));
-  }
   for (const file of step.files) children.push(make("p", "soft", `file: ${file}`));
   if (step.note) children.push(make("p", "soft", step.note));
   const summary = make("summary", "", isAlone ? "Prompt" : `Prompt of ${step.step}`);
@@ -65,9 +62,9 @@ export function showMaterial(card) {
   const prompts = card.prompts ?? [];
   const shown = (step) => prompt(step, prompts.length === 1);
   const parts = [];
-  if (inputs.length) parts.push(part("Input", fields(inputs)));
   if (card.text !== null) parts.push(part("Text of the item", text(card.text)));
   parts.push(...prompts.filter((step) => step.is_open).map(shown));
+  if (inputs.length) parts.push(part("Input", fields(inputs)));
   if (card.error) parts.push(part("Error", text(card.error, "text bad")));
   if (card.answers && card.answers.length > 1) parts.push(part("All answers", fields(card.answers)));
   for (const finding of card.evidence ?? []) {
