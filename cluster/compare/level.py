@@ -110,7 +110,7 @@ class ComparedLevel:
         column = replace(
             self._shares(name, ColumnKind.NUMBER, usable, same),
             missing=int((pairs.answered & (has_a != has_b)).sum()),
-            numbers=compare_numbers(a[usable], b[usable], pairs.tasks[usable]),
+            numbers=compare_numbers(a[usable], b[usable], pairs.tasks[usable]) if usable.any() else None,
         )
         changed = np.nonzero(usable & ~same)[0]
         return column, changed[np.argsort(-np.abs(b - a)[changed], kind="stable")[:EXAMPLES]]

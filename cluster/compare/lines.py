@@ -128,6 +128,8 @@ def _again(column: ColumnComparison) -> str:
 
 def verdict_text(column: ColumnComparison) -> str:
     """Return the verdict of a column in words."""
+    if not column.pairs:
+        return "no pair of answers"
     if column.equal == column.pairs:
         return f"equal in all {number(column.pairs, 'pair')}"
     if column.verdict is Verdict.UNTESTED:

@@ -137,6 +137,10 @@ class RunSide:
             return task.key
         if self.key not in task.params:
             raise ConfigError(f"run {self.name}: {no_column(self.key, list(task.params))}")
+        if task.params[self.key] is None:
+            raise ConfigError(
+                f"run {self.name}: the key {self.key!r} of task {task.key!r} is null; name another column"
+            )
         return _text(task.params[self.key])
 
 

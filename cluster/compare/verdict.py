@@ -9,6 +9,7 @@ Rule 3: only the truth says which direction is better.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
@@ -74,6 +75,8 @@ def preference_text(preference: Preference) -> str:
 
 
 def _without_truth(columns: Sequence[ColumnComparison]) -> str:
+    if not any(column.pairs for column in columns):
+        return "A and B cannot be compared: no key has an answer on both sides."
     if all(column.equal == column.pairs for column in columns):
         return f"A and B are equal in all {number(max(column.pairs for column in columns), 'pair')}."
     tested = [column for column in columns if column.p is not None]
@@ -171,11 +174,15 @@ def points(interval: Interval) -> str:
 def signed(interval: Interval) -> str:
     """Return a difference of numbers."""
     low, estimate, high = (f"{each:+.3g}" for each in (interval.low, interval.estimate, interval.high))
+    if math.isinf(interval.low):
+        return f"{estimate} (too few pairs for an interval)"
     return f"{estimate} ({low} to {high})"
 
 
 def percent(interval: Interval) -> str:
     """Return a share."""
+    if math.isnan(interval.estimate):
+        return "unknown"
     return f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"
 
 

@@ -14,6 +14,8 @@ from actors.core.errors import ConfigError
 from cluster.compare.answers import MOST_LABELS
 from cluster.compare.comparison import compare_sides
 from cluster.compare.conditions import check_condition, holds
+from cluster.compare.lines import comparison_lines
+from cluster.compare.page import comparison_page
 from cluster.compare.results import ColumnKind, Verdict
 from cluster.compare.sides import TableSide
 from cluster.compare.truth import golden_truths, table_truth
@@ -172,6 +174,18 @@ def test_keys_on_one_side_and_failures_are_counted():
     (level,) = compared(a, b).levels
     assert (level.matched, level.only_a, level.only_b) == (6, 0, 1)
     assert (level.failed_a, level.failed_b, level.failed_both, level.equal) == (1, 1, 1, 3)
+
+
+def test_sides_without_a_common_answer_are_said_to_be_so():
+    a = [{"key": str(n), "label": None, "score": None, "_error": "timeout"} for n in range(5)]
+    b = [{"key": str(n), "label": "x", "score": 1.0, "_error": None} for n in range(5)]
+    found = compared(a, b)
+    assert found.sentence == "A and B cannot be compared: no key has an answer on both sides."
+    shown = "\n".join(comparison_lines(found))
+    assert "label: no pair of answers" in shown
+    assert "nan" not in shown
+    assert "nan" not in comparison_page(found).lower().replace("nano", "")
+    assert compared(a, b, {"0": "x"}).columns["label"].accuracy.only_b == 1
 
 
 def test_a_failed_answer_is_wrong():
@@ -425,4 +439,5 @@ def test_numbers_that_are_not_finite_are_null_in_the_document():
     document = compared(rows, [{"key": "a", "score": 2.0}]).as_dict()
     difference = document["columns"][0]["numbers"]["difference"]
     assert (difference["low"], difference["estimate"], difference["high"]) == (None, 1.0, None)
+    assert "score +1 (too few pairs for an interval)" in document["sentence"]
     assert not any(isinstance(value, float) and math.isinf(value) for value in difference.values())
