@@ -23,6 +23,7 @@ from cluster.http.routes import tasks as task_routes
 from cluster.http.routes.documents import EventDocument, ProblemDocument, StreamedEvent, with_content
 from cluster.http.routes.gateway import Gateway
 from cluster.http.routes.models import TaskRequest
+from cluster.http.routes.recent_answers import RecentAnswers
 
 _TITLE = "Headrace"
 _ABOUT = (
@@ -31,6 +32,7 @@ _ABOUT = (
     "Authorization: Bearer TOKEN."
 )
 _OPEN_WITHIN_S = 30.0
+_FAILURES_AGE_S = 5.0  # they are counted over hundreds of reports
 _ROUTERS = (task_routes.router, batch_routes.router, overview_routes.router, service_routes.router)
 _REF = "#/components/schemas/{model}"
 
@@ -43,6 +45,7 @@ def make_application(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.gateway = gateway = make_gateway()
+        app.state.failures = RecentAnswers(_FAILURES_AGE_S)
         # Without the actors, a replica accepts requests after this time, and answers why it serves none.
         await gateway.opened(_OPEN_WITHIN_S)
         try:

@@ -10,10 +10,13 @@ from starlette.responses import Response
 from actors.core.errors import HeadraceError
 from actors.core.messages.journal import ReadFailures, ReadRun, RunView
 from actors.core.messages.tasks import Report, TaskState
+from actors.core.messages.values import Json
 from actors.core.metrics.history import History
 from cluster.http.guard.problems import ApiProblem, of_error
 from cluster.http.routes import views
 from cluster.http.routes.documents import FailuresDocument, HistoryDocument, problems
+from cluster.http.routes.gateway import Gateway
+from cluster.http.routes.recent_answers import RecentAnswers
 from cluster.http.routes.tasks import answer, asked, gateway_of, space_of
 from cluster.report.failures import FailureCounts
 
@@ -54,13 +57,18 @@ async def get_history(request: Request) -> Response:
 async def get_failures(request: Request) -> Response:
     """Count the causes of the failed and partial tasks among the latest 20,000, up to 500 of each state.
 
-    A refusal or a failed attempt after which the call was answered is no failure.
+    A refusal or a failed attempt after which the call was answered is no failure. The answer may be 5 s old.
     """
-    gateway, space = gateway_of(request), space_of(request)
+    gateway, owner = gateway_of(request), space_of(request).owner
+    recent: RecentAnswers = request.app.state.failures
+    return answer(await recent.of(owner, lambda: _failures(gateway, owner)))
+
+
+async def _failures(gateway: Gateway, owner: str | None) -> dict[str, Json]:
     run: RunView | None = await asked(gateway, ReadRun(gateway.run_id))
     after = -1 if run is None else run.tasks.accepted - 1 - _LATEST
     queries = (
-        ReadFailures(gateway.run_id, state.value, max(-1, after), _MOST_REPORTS, space.owner)
+        ReadFailures(gateway.run_id, state.value, max(-1, after), _MOST_REPORTS, owner)
         for state in (TaskState.FAILED, TaskState.PARTIAL)
     )
     pages: list[tuple[Report, ...]] = await asyncio.gather(*(asked(gateway, query) for query in queries))
@@ -71,4 +79,4 @@ async def get_failures(request: Request) -> Response:
     causes = [
         {"tasks": cause.tasks, "cause": cause.text, "others": list(cause.others)} for cause in counts.causes()
     ]
-    return answer({"looked_at": sum(map(len, pages)), "causes": causes})
+    return {"looked_at": sum(map(len, pages)), "causes": causes}

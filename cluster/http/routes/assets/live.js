@@ -133,6 +133,9 @@ function showFailures(found, known) {
   });
   const none = element("p", { class: "good" }, "✓ No task failed.");
   byId("causes").replaceChildren(rows.length ? rowsTable(["Tasks", "Cause"], rows) : none);
+  const latest = known.recent_failures.map((each) => element("li", {}, visible(each)));
+  byId("latest").replaceChildren(...latest.reverse());
+  byId("latest-box").hidden = !latest.length;
   const absorbed = known.endpoints.reduce((total, each) => total + (each.refused || 0), 0);
   const repeated = absorbed === 1 ? "1 refusal was" : `${number(absorbed)} refusals were`;
   byId("absorbed").textContent = absorbed ? `${repeated} absorbed: those calls waited, and were attempted again.` : "";
