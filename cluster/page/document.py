@@ -35,7 +35,7 @@ from cluster.report.receipt import step_of
 _ASSETS = Path(__file__).parent / "assets"
 _STYLES = ("uplot/uPlot.min.css", "base.css", "report.css", "tables.css", "narrow.css")
 _PLOTS = "uplot/uPlot.iife.min.js"
-_SCRIPTS = ("elements.js", "data.js", "csv.js", "plots.js", "table.js", "detail.js", "report.js")
+_SCRIPTS = ("elements.js", "data.js", "csv.js", "plots.js", "cells.js", "table.js", "detail.js", "report.js")
 _ROWS = "<!-- rows -->"
 
 

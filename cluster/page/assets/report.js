@@ -9,6 +9,7 @@ let report = null;
 let tasks = null;
 let items = null;
 let drawn = 0; // counts the changes of view: a slow one must not replace its successor
+let opened = null; // the address of the task or item that was shown last
 const lists = { tasks: "#/tasks", items: "#/items" };
 
 function route() {
@@ -75,7 +76,16 @@ async function show() {
   summary.hidden = !isSummary;
   explore.hidden = isSummary;
   window.scrollTo(0, 0);
+  if (turn > 1) refocus(wanted.name);
   document.documentElement.dataset.shown = location.hash || "#/";
+}
+
+// Moves the focus to the new view; back in a list, to the row that was open.
+function refocus(name) {
+  const link = name in lists && opened ? explore.querySelector(`a[href="${CSS.escape(opened)}"]`) : null;
+  if (link) link.focus();
+  else document.getElementById("main").focus({ preventScroll: true });
+  opened = name in lists ? null : location.hash;
 }
 
 // ---- keys ------------------------------------------------------------------------------------------------

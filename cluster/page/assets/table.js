@@ -1,12 +1,12 @@
 // A table of rows: search, filters with counts, sort, and pages of a hundred rows.
 
 const PAGE_ROWS = 100;
-const CELL_CHARACTERS = 240;
 const MOST_OPTIONS = 60;
+const MOST_COLUMNS = 14; // are shown at first
+const MANY_ROWS = 50_000; // a search waits for a pause in typing
 const NONE = "(none)";
 const STATES = ["failed", "partial", "skipped", "cancelled", "open", "succeeded"];
 const RESERVED = new Set(["q", "sort", "page"]);
-const RIGHT = new Set(["number", "integer", "money", "seconds"]);
 
 function parameter(name) {
   return RESERVED.has(name) ? `f.${name}` : name;
@@ -21,7 +21,7 @@ class RowView {
     this.order = null; // the rows that are found, in their order
     this.facets = [];
     this.shown = [];
-    this.selected = 0;
+    this.query = { words: [], tests: [] };
   }
 
   async prepare() {
@@ -32,12 +32,19 @@ class RowView {
       .map((column, place) => ({ ...column, place }))
       .filter((column) => !column.hidden && column.kind !== "cause")
       .filter((column) => column.role === "output" || column.kind === "key" || this.hasValue(column.place));
+    this.hidden = new Set(this.leastWanted().map((column) => column.name));
     const kinds = new Set(["state", "choice", "labels", "cause"]);
     this.facets = columns
       .map((column, place) => ({ ...column, place }))
       .filter((column) => kinds.has(column.kind) && !column.hidden)
       .map((column) => this.facet(column))
       .filter((facet) => facet.values.length > 1 || facet.kind === "state");
+  }
+
+  // Returns the columns beyond the first that fit. Those of the input give way to the answers.
+  leastWanted() {
+    const order = [...this.shown].sort((one, other) => (one.role === "input") - (other.role === "input"));
+    return order.slice(MOST_COLUMNS);
   }
 
   hasValue(place) {
@@ -66,17 +73,27 @@ class RowView {
   // ---- what is found -------------------------------------------------------------------------------------
 
   get words() {
-    return (this.state.get("q") ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+    return this.query.words;
+  }
+
+  // Divides the search into words and comparisons with a column, such as score<0.3.
+  parse() {
+    const terms = (this.state.get("q") ?? "").split(/\s+/).filter(Boolean);
+    const tests = terms.map((term) => comparison(this.table, term));
+    const words = terms.filter((_, place) => !tests[place]).map((term) => term.toLowerCase());
+    this.query = { words, tests: tests.filter(Boolean) };
   }
 
   find() {
-    const { words } = this;
+    this.parse();
+    const { words, tests } = this.query;
     const active = this.facets.map((facet) => this.state.get(parameter(facet.name)));
     const counts = this.facets.map(() => new Map());
     const found = [];
     const { texts, count } = this.table;
     for (let row = 0; row < count; row += 1) {
       if (words.length && !words.every((word) => texts[row].includes(word))) continue;
+      if (tests.length && !tests.every((test) => test(row))) continue;
       // A filter counts the rows that pass all others.
       let failing = -1;
       let fails = 0;
@@ -158,7 +175,6 @@ class RowView {
 
   async show(container, state) {
     this.state = state;
-    this.selected = 0;
     await this.prepare();
     this.find();
     this.chips = element("div", { class: "chips", role: "group", "aria-label": "State" });
@@ -184,11 +200,11 @@ class RowView {
     this.search = element("input", {
       type: "search",
       value: this.state.get("q") ?? "",
-      placeholder: "All words, in all columns, prompts and answers",
+      placeholder: this.hint(),
       autocomplete: "off",
       spellcheck: "false",
     });
-    this.search.addEventListener("input", () => this.change({ q: this.search.value.trim() || null }));
+    this.search.addEventListener("input", () => this.searched());
     this.selects = new Map();
     const selects = this.facets
       .filter((facet) => facet.kind !== "state")
@@ -201,8 +217,39 @@ class RowView {
     this.tools.append(
       element("label", { class: "search" }, "Search", this.search),
       ...selects,
+      this.shown.length > MOST_COLUMNS ? this.chooser() : "",
       button("Export CSV", { title: "Export the rows that are found" }, () => this.export()),
     );
+  }
+
+  // Lets the reader choose among many columns.
+  chooser() {
+    const boxes = this.shown.slice(1).map((column) => {
+      const box = element("input", { type: "checkbox", checked: !this.hidden.has(column.name) });
+      box.addEventListener("change", () => {
+        if (box.checked) this.hidden.delete(column.name);
+        else this.hidden.add(column.name);
+        this.draw();
+      });
+      return element("label", {}, box, " ", visible(column.name));
+    });
+    return element("details", { class: "chooser" }, element("summary", { class: "button" }, "Columns"), element("div", {}, boxes));
+  }
+
+  get visibleColumns() {
+    return this.shown.filter((column) => !this.hidden.has(column.name));
+  }
+
+  hint() {
+    const column = this.shown.find((each) => RIGHT.has(each.kind) || each.kind === "score");
+    return `Words in any column, prompt or answer${column ? `; or ${column.name}<1` : ""}`;
+  }
+
+  searched() {
+    clearTimeout(this.waiting);
+    const search = () => this.change({ q: this.search.value.trim() || null });
+    if (this.table.count < MANY_ROWS) search();
+    else this.waiting = setTimeout(search, 150);
   }
 
   draw() {
@@ -295,13 +342,12 @@ class RowView {
   turn(by) {
     const page = this.page + by;
     if (page < 1 || (page - 1) * PAGE_ROWS >= this.order.length) return;
-    this.selected = 0;
     this.change({ page: page === 1 ? null : String(page) });
     this.tools.scrollIntoView();
   }
 
   tableOf(rows, begin) {
-    const head = element("tr", { role: "row" }, this.shown.map((column) => this.header(column)));
+    const head = element("tr", { role: "row" }, this.visibleColumns.map((column) => this.header(column)));
     const body = element("tbody", { role: "rowgroup" }, rows.map((row) => this.row(row)));
     return element(
       "div",
@@ -333,7 +379,7 @@ class RowView {
     return element(
       "tr",
       { role: "row" },
-      this.shown.map((column, place) => cell(this.report, this.table, column, row, this.words, place === 0)),
+      this.visibleColumns.map((column, place) => cell(this.report, this.table, column, row, this.words, place === 0)),
     );
   }
 
@@ -357,78 +403,5 @@ class RowView {
       );
     const text = csvOf(columns.map((column) => column.name), this.order.map(values));
     download(`${this.report.index.run}-${this.table.name}.csv`, text);
-  }
-}
-
-function stateOf(state) {
-  return element("span", { class: `state ${visible(state)}` }, state === "open" ? "not ended" : visible(state));
-}
-
-// A short name stays on one line.
-function nameClass(name) {
-  return String(name).length < 32 ? "name" : null;
-}
-
-function taskLink(report, task, label) {
-  const key = report.keyOf(task);
-  return element("a", { class: nameClass(key), href: `#/task/${encoded(key)}` }, label ?? visible(key));
-}
-
-function itemLink(report, task, item, label) {
-  const address = `#/item/${encoded(report.keyOf(task))}/${encoded(item)}`;
-  return element("a", { class: nameClass(item), href: address }, label ?? visible(item));
-}
-
-// A lone surrogate cannot be in an address; such a key opens by its place instead.
-function encoded(text) {
-  try {
-    return encodeURIComponent(text);
-  } catch {
-    return encodeURIComponent(String(text).replace(/\p{Surrogate}/gu, "\ufffd"));
-  }
-}
-
-function textCell(text, words) {
-  const size = text.length > 40 ? "long" : text.length > 24 ? "" : "short";
-  return element("div", { class: `text ${size}` }, marked(text, words, CELL_CHARACTERS));
-}
-
-function cell(report, table, column, row, words, isFirst) {
-  const value = table.at(column.place, row);
-  const isEmpty = value === null || value === undefined || value === "";
-  const align = RIGHT.has(column.kind) ? "number" : isEmpty ? "empty" : null;
-  const attributes = { "data-name": visible(column.name), class: align };
-  const given = isFirst ? { ...attributes, scope: "row", role: "rowheader" } : { ...attributes, role: "cell" };
-  return element(isFirst ? "th" : "td", given, content(report, table, column, row, value, words));
-}
-
-function content(report, table, column, row, value, words) {
-  switch (column.kind) {
-    case "key":
-      return element("a", { class: nameClass(value), href: `#/task/${encoded(value)}` }, marked(value, words, CELL_CHARACTERS));
-    case "task":
-      return taskLink(report, value);
-    case "item":
-      return itemLink(report, report.taskOf(row), value, marked(value, words, CELL_CHARACTERS));
-  }
-  if (value === null || value === undefined) return column.kind === "money" ? "unknown" : NOTHING;
-  switch (column.kind) {
-    case "state":
-      return stateOf(value);
-    case "score":
-      return element("div", { class: "score" }, scoreBar(value, column.low, column.high), element("span", { class: "number" }, score(value, column.low, column.high)));
-    case "money":
-      return money(value);
-    case "seconds":
-      return seconds(value);
-    case "number":
-    case "integer":
-      return number(value);
-    case "labels":
-      return (Array.isArray(value) ? value : [value]).map((label) =>
-        element("span", { class: "label" }, marked(asText(label), words, CELL_CHARACTERS)),
-      );
-    default:
-      return textCell(asText(value), words);
   }
 }

@@ -126,6 +126,15 @@ async def test_tasks_are_found_sorted_and_opened_down_to_an_attempt(tmp_path):
         assert "evidence of: quality" in text
         await go(page, "#/tasks?state=failed&q=unusable")
         assert await column(page, 0) == ["task-099"]
+        await go(page, "#/tasks?q=quality%3E=9.8+task")
+        assert await column(page, 0) == ["task-099", "task-098"]
+        await page.value("document.querySelectorAll('.rows tbody a')[1].click()")
+        await page.until("document.querySelector('.detail h1')?.textContent === 'task-098'")
+        assert await page.value("document.activeElement.id") == "main"
+        await page.press("k", "k")
+        await page.until("document.querySelector('.detail h1')?.textContent === 'task-099'")
+        await page.press("Escape")
+        await page.until("document.activeElement.textContent === 'task-099'")  # where the reader was
         await page.value("URL.createObjectURL = (blob) => ((window.saved = blob), 'blob:null/x')")
         await go(page, "#/items?q=note+12&sort=task")
         await page.value("HTMLAnchorElement.prototype.click = () => {}")
