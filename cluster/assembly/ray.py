@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
@@ -28,6 +28,7 @@ from cluster.assembly.actor_settings import (
     journal_settings,
     pipeline_settings,
 )
+from cluster.assembly.following import ClientFollower, Make, moved
 from cluster.assembly.places import Nodes, options
 from cluster.assembly.ray_actors import (
     DispatcherActor,
@@ -78,6 +79,7 @@ class RayTopology:
     dispatcher: ActorHandle[Any]
     pipelines: dict[str, ActorHandle[Any]]
     tracer: Tracer | None = None
+    follower: ClientFollower | None = None
 
     async def ready(self) -> None:
         """Return when every actor answers. Raises `NotReadyError` if one cannot start, or is late."""
@@ -102,6 +104,8 @@ class RayTopology:
                 f"no answer from {', '.join(unready)} within {_READY_WITHIN_S:.0f} s: the cluster may be "
                 f"full, or no node is as `cluster.place` says. {_MORE}"
             )
+        if self.follower is not None:
+            self.follower.start()
 
     async def drain(self) -> None:
         """Begin no more attempts, and return once none is in flight."""
@@ -113,16 +117,22 @@ class RayTopology:
 
     async def stop_asking(self) -> None:
         """Close the clients: their attempts in flight end as in doubt. Takes at most a second."""
+        self._follow_no_more()
         await _closed(self.clients.values())
 
     async def close(self) -> None:
         """Close the connections of the actors, and the store. Takes at most a second, with traces three."""
+        self._follow_no_more()
         if self.tracer is not None:  # their last spans would be lost with their processes
             await asyncio.gather(
                 _ended([actor.flush.remote() for actor in (self.dispatcher, *self.pipelines.values())]),
                 self.tracer.close(),
             )
         await _closed([*self.sources.values(), *self.clients.values(), self.journal])
+
+    def _follow_no_more(self) -> None:
+        if self.follower is not None:
+            self.follower.stop()
 
     def couriers(self, *, window: int) -> tuple[Courier[ToPipeline, FromPipeline], ...]:
         """Return a courier to each pipeline, with at most `window` tasks outstanding at each."""
@@ -213,17 +223,8 @@ def build(
         )
         for one in config.sources
     }
-    forms, llm = answer_forms(config), config.llm
-    clients = {
-        name: actor(
-            LLMClientActor,
-            name,
-            *(name, llm.endpoints, forms, llm.timeout_s, journal_at),
-            named={**named, "attachments": llm.attachments},
-            **on_each_node,
-        )
-        for name in client_names(config)
-    }
+    make = client_maker(config, maker, telemetry)
+    clients = {name: make(name, maker.nodes, "") for name in client_names(config)}
     dispatcher = actor(
         DispatcherActor,
         "dispatcher",
@@ -255,7 +256,27 @@ def build(
     }
     warm_up()
     tracer = None if shared else open_tracer(telemetry.traces, "driver")
-    return RayTopology(namespace, journal, sources, clients, dispatcher, pipelines, tracer)
+    topology = RayTopology(namespace, journal, sources, clients, dispatcher, pipelines, tracer)
+    if shared:
+        return topology
+
+    def move(name: str, node: str) -> None:
+        clients[name] = moved(namespace, name, node, make)
+
+    return replace(topology, follower=ClientFollower(namespace, config, move))
+
+
+def client_maker(config: HeadraceConfig, maker: Maker, telemetry: ActorTelemetry) -> Make:
+    """Return the function that creates an LLM client, at first on the node that it prefers."""
+    forms, llm = answer_forms(config), config.llm
+    journal_at: RayAddress[ToJournal, FromJournal] = RayAddress("journal", maker.namespace)
+    named = {"censor": config.censor(), "attachments": llm.attachments, "telemetry": telemetry}
+
+    def make(name: str, nodes: Nodes, prefer: str) -> ActorHandle[Any]:
+        arguments = (name, llm.endpoints, forms, llm.timeout_s, journal_at)
+        return maker.actor(LLMClientActor, name, *arguments, named=named, **options(nodes, prefer=prefer))
+
+    return make
 
 
 async def _closed(actors: Iterable[ActorHandle[Any]]) -> None:

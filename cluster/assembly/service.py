@@ -4,8 +4,8 @@ An actor called ``fleet`` stores the configuration for which the others were cre
 of missing endpoints and sources. A changed configuration replaces all actors except the journal, whose state
 is in its store.
 
-Rule 1: Only the fleet ends the other actors, and new ones are created only after the fleet has ended.
-    Otherwise concurrent builders could end each other's actors.
+Rule 1: Only the fleet ends or moves the other actors, and new ones are created only after the fleet has
+    ended. Otherwise concurrent builders could end each other's actors.
 Rule 2: The run of the service is opened before its pipelines are created: they continue it immediately.
 """
 
@@ -17,7 +17,7 @@ import hashlib
 import logging
 import socket
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any, TypeVar
 
@@ -29,7 +29,8 @@ from ray.exceptions import RayActorError
 from actors.core.errors import Blame, HeadraceError, text_of
 from actors.runtime.log_guard import guard_logs
 from actors.transport.discovery import RayAddress
-from cluster.assembly.ray import Maker, build
+from cluster.assembly.following import ClientFollower, moved
+from cluster.assembly.ray import Maker, build, client_maker
 from cluster.assembly.stand_ins import stand_in
 from cluster.assembly.telemetry import actor_telemetry
 from cluster.assembly.topology import Topology, client_names, journal_courier, pipeline_names, source_name
@@ -100,6 +101,12 @@ class ServiceActors:
         self._stand_ins.close()
         self._view = None
 
+    def move(self, client: str, node: str) -> None:
+        """Make an LLM client that has left anew on `node`."""
+        config, maker = self.view().config, Maker(self._namespace, shared=True)
+        make = client_maker(config, maker, actor_telemetry(config, config.name, ""))
+        moved(self._namespace, client, node, make)
+
     def __repr__(self) -> str:
         return f"fleet({self._config.name})"  # without the fingerprint, from which secrets could be guessed
 
@@ -135,14 +142,25 @@ async def attach(config: HeadraceConfig, namespace: str = NAMESPACE) -> tuple[To
             topology = await asyncio.to_thread(
                 lambda: build(view.config, namespace, config.name, lifetime="detached")  # noqa: B023 - awaited
             )
-            await topology.ready()
+            followed = replace(topology, follower=_follower(view.config, namespace))
+            await followed.ready()
         except (RayActorError, TimeoutError, FleetError) as error:
             if tries == _TRIES:
                 raise FleetError(f"the actors of {config.name} could not start: {text_of(error)}") from error
             _log.warning("trying again to start the actors of %s: %s", config.name, error)
             await asyncio.sleep(_PAUSE_S)
         else:
-            return topology, view
+            return followed, view
+
+
+def _follower(config: HeadraceConfig, namespace: str) -> ClientFollower:
+    """Return what has the fleet move clients. Each replica has one, and the fleet moves a client once."""
+
+    def move(client: str, node: str) -> None:
+        fleet: Any = ray.get_actor("fleet", namespace)
+        ray.get(fleet.move.remote(client, node), timeout=_ANSWER_WITHIN_S)
+
+    return ClientFollower(namespace, config, move)
 
 
 async def _agreed(maker: Maker, config: HeadraceConfig) -> FleetView:

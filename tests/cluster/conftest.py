@@ -77,6 +77,7 @@ class RayHosts:
         hosts: int = 3,
         dashboard: bool = False,
     ) -> None:
+        self._network = network
         self._directory = directory
         self._dashboard = dashboard
         token = directory / "token"
@@ -122,6 +123,13 @@ class RayHosts:
     def start_worker(self, host: Host) -> None:
         self._start(host, [f"--address={self.address}", f"--temp-dir={self._temp()}"], {})
 
+    def join(self) -> Host:
+        """Connect one more host, and start it as a worker."""
+        host = self._network.host()
+        self.workers.append(host)
+        self.start_worker(host)
+        return host
+
     def _temp(self) -> Path:
         self._starts += 1
         return self._temps / str(self._starts)
@@ -161,10 +169,19 @@ class Run:
     """A driver on one of the hosts."""
 
     def __init__(
-        self, cluster: RayHosts, host: Host, directory: Path, endpoint: Endpoint, run_id: str
+        self,
+        cluster: RayHosts,
+        host: Host,
+        directory: Path,
+        endpoint: Endpoint,
+        run_id: str,
+        *,
+        tasks: int = TASKS,
+        in_flight: int = 8,
     ) -> None:
-        self.directory, self.endpoint, self.run_id = directory, endpoint, run_id
-        words = [sys.executable, str(ROOT / "driver.py"), "run", str(configured(directory, endpoint))]
+        self.directory, self.endpoint, self.run_id, self.tasks = directory, endpoint, run_id, tasks
+        config = configured(directory, endpoint, tasks, in_flight)
+        words = [sys.executable, str(ROOT / "driver.py"), "run", str(config)]
         words += ["--json", f"--run-id={run_id}", "--address", cluster.address]
         self._process = subprocess.Popen(  # noqa: S603 - our own words
             host.command(words, directory),
@@ -180,7 +197,7 @@ class Run:
         stdout, stderr = self._process.communicate(timeout=RUN_WITHIN_S)
         assert self._process.returncode == 0, stderr
         summary: dict[str, Any] = json.loads(stdout)
-        check_books(self.directory, self.run_id, summary, self.endpoint)
+        check_books(self.directory, self.run_id, summary, self.endpoint, self.tasks)
         return summary
 
     def close(self) -> None:
@@ -189,12 +206,12 @@ class Run:
         self._process.communicate()
 
 
-def configured(directory: Path, endpoint: Endpoint) -> Path:
-    """Write the configuration of a run of `TASKS` tasks, and return its path. JSON is YAML, too."""
-    named = {"name": "sim", "base_url": endpoint.url, "model": "sim", "max_in_flight": 8}
+def configured(directory: Path, endpoint: Endpoint, tasks: int = TASKS, in_flight: int = 8) -> Path:
+    """Write the configuration of a run of `tasks` tasks, and return its path. JSON is YAML, too."""
+    named = {"name": "sim", "base_url": endpoint.url, "model": "sim", "max_in_flight": in_flight}
     document = {
         "name": "hosts",
-        "tasks": {"kind": "range", "count": TASKS},
+        "tasks": {"kind": "range", "count": tasks},
         "sources": [{"name": "wire", "kind": "simulated", "items": CALLS_A_TASK - 1, "latency_s": 0.01}],
         "llm": {"endpoints": [named], "clients": 3},
         "evaluate": {
@@ -211,13 +228,15 @@ def configured(directory: Path, endpoint: Endpoint) -> Path:
     return path
 
 
-def check_books(directory: Path, run_id: str, summary: Mapping[str, Any], endpoint: Endpoint) -> None:
+def check_books(
+    directory: Path, run_id: str, summary: Mapping[str, Any], endpoint: Endpoint, tasks: int = TASKS
+) -> None:
     """Demand a report on each task, and a receipt that agrees with what the endpoint has billed."""
-    assert summary["tasks"]["succeeded"] == TASKS, summary
+    assert summary["tasks"]["succeeded"] == tasks, summary
     lines = (directory / "runs" / run_id / "reports.jsonl").read_text().splitlines()
-    assert len({json.loads(line)["key"] for line in lines}) == len(lines) == TASKS
+    assert len({json.loads(line)["key"] for line in lines}) == len(lines) == tasks
     billed = endpoint.ledger()
-    assert len(billed) == TASKS * CALLS_A_TASK
+    assert len(billed) == tasks * CALLS_A_TASK
     assert set(billed.values()) == {1}  # the endpoint honours keys
     ours, doubt = summary["calls"]["billed"], summary["calls"]["in_doubt"]
     assert ours <= len(billed) <= ours + doubt
@@ -270,8 +289,8 @@ def start_hosts(network: Network, tmp_path: Path) -> Iterator[Callable[..., RayH
 def begin(network: Network, endpoint: Endpoint, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     with contextlib.ExitStack() as running:
 
-        def begun(cluster: RayHosts, host: Host, run_id: str = "hosts") -> Run:
-            run = Run(cluster, host, tmp_path, endpoint, run_id)
+        def begun(cluster: RayHosts, host: Host, run_id: str = "hosts", **options: int) -> Run:
+            run = Run(cluster, host, tmp_path, endpoint, run_id, **options)
             running.callback(run.close)
             return run
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 
-from tests.cluster.conftest import CALLS_A_TASK, TASKS, check_books, configured, until
+from tests.cluster.conftest import CALLS_A_TASK, ROOT, TASKS, check_books, configured, until
 
+CLIENT = "ray::LLMClientActor"
 UNDER_WAY = TASKS * CALLS_A_TASK // 4
 # Longer than the 10 s after which a silent connection is closed, shorter than the 64 s after which Ray's own
 # health checks declare a host dead: its actors are where they were when it is back. Hours of absence are in
@@ -59,10 +61,25 @@ def test_a_dispatcher_whose_host_loses_power_is_started_elsewhere_and_no_task_is
     until(endpoint.billed, lambda billed: billed > 0, 60)
     host = dispatcher_on_a_worker(cluster)
     until(endpoint.billed, lambda billed: billed >= UNDER_WAY, 60)
-    assert host.processes("ray::LLMClientActor")  # each host has one: calls are lost with it
+    assert host.processes(CLIENT)  # each host has one: calls are lost with it
     host.lose_power()
     until(lambda: cluster.host_of("Dispatcher"), bool, ELSEWHERE_WITHIN_S)
     run.succeeded()
+
+
+def test_clients_follow_a_host_that_joins_and_leave_one_that_is_about_to_stop(start_hosts, begin, endpoint):
+    cluster = start_hosts(HEALTH_CHECKS, hosts=2)
+    (host,) = cluster.workers
+    run = begin(cluster, cluster.head, tasks=64, in_flight=3)
+    until(endpoint.billed, lambda billed: billed > 0, 60)
+    assert len(host.processes(CLIENT)) == 3  # none is on the head
+    joined = cluster.join()
+    until(lambda: joined.processes(CLIENT), bool, 30)
+    _, said = host.run([sys.executable, "-m", "cluster.ray.leave"], cluster.env, cwd=ROOT)
+    assert "2 LLM clients have left this host" in said
+    host.lose_power()
+    summary = run.succeeded()
+    assert summary["calls"]["in_doubt"] == 0
 
 
 def test_a_run_outlives_the_head_that_comes_back_with_its_state(start_hosts, begin, endpoint):

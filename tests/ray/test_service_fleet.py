@@ -63,6 +63,13 @@ async def test_a_service_is_found_again_and_made_anew_around_its_journal(
     third, _ = await attach(changed, namespace)
     before, after = ids(first), ids(third)
     assert {name for name in after if after[name] == before[name]} == {"journal"}
+    # A client moves, here to a node that has gone meanwhile, and the service goes on with its successor.
+    client = ray.get_actor("llm-client:0", namespace)
+    async with asyncio.timeout(WITHIN_S):
+        assert await client.leave.remote(ray.get_runtime_context().get_node_id())
+        await ray.get_actor("fleet", namespace).move.remote("llm-client:0", "0" * 56)
+    successor = ray.get_actor("llm-client:0", namespace)
+    assert successor._actor_id != client._actor_id
     journal = third.journal_courier()
     async with asyncio.timeout(WITHIN_S):
         seen = 0
