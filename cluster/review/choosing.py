@@ -23,7 +23,6 @@ from cluster.golden.standing import GoldenSet
 from cluster.report.item_columns import ItemColumn
 from cluster.review.values import value_text
 
-MOST_ITEMS = 10_000
 FAILED, CHANGED, REVIEWED = "failed", "changed", "reviewed"
 
 

@@ -7,6 +7,7 @@ import getpass
 import os
 import secrets
 import sys
+import threading
 import time
 import webbrowser
 from functools import partial
@@ -174,7 +175,8 @@ def _serve(server: ReviewServer, port: int, console: Console, *, opens: bool) ->
         sys.stdout.flush()
         console.print("Ctrl-C ends the review; each decision is stored at once")
         if opens and _has_display():
-            webbrowser.open(address)
+            # It may wait for seconds, and the browser for the page.
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     try:
         asyncio.run(server.serve(port, ready))

@@ -14,8 +14,6 @@ let token = "";
 
 // ---- the server ---------------------------------------------------------------------------------------
 
-class RefusedError extends Error {}
-
 async function ask(path, body) {
   const headers = { Authorization: `Bearer ${token}` };
   const options = { headers };
@@ -31,7 +29,6 @@ async function ask(path, body) {
     throw new Error("The server does not answer. Start the review again: all decisions until here are stored.");
   }
   const document = await answer.json().catch(() => ({ error: `status ${answer.status}` }));
-  if (answer.status === 422) throw new RefusedError(document.error);
   if (!answer.ok) throw new Error(document.error);
   return document;
 }
@@ -44,7 +41,6 @@ async function alone(work) {
     await work();
     at("trouble").hidden = true;
   } catch (error) {
-    if (!(error instanceof RefusedError)) console.info(error.message);
     at("trouble").textContent = error.message;
     at("trouble").hidden = false;
   } finally {
@@ -191,8 +187,7 @@ function saveEdit() {
       at("edit").close();
       at("title").focus({ preventScroll: true });
     } catch (error) {
-      if (!(error instanceof RefusedError)) throw error;
-      at("edit-error").textContent = error.message;
+      at("edit-error").textContent = error.message; // the page behind the dialog is not read out
     }
   });
 }
@@ -206,9 +201,13 @@ function openSearch() {
 async function search() {
   const words = at("search-text").value.trim();
   const found = words
-    ? await ask(`/api/search?q=${encodeURIComponent(words)}`)
+    ? await ask(`/api/search?q=${encodeURIComponent(words)}`).catch((error) => ({ error }))
     : { matches: review.questions.slice(0, SHOWN_ENTRIES).map((_, index) => index), count: review.questions.length };
   if (words !== at("search-text").value.trim()) return; // the answer to a later text is on its way
+  if (found.error) {
+    at("search-count").textContent = found.error.message;
+    return;
+  }
   const noun = found.count === 1 ? "question" : "questions";
   const cut = found.count > found.matches.length ? `; the first ${found.matches.length} are shown` : "";
   at("search-count").textContent = `${found.count} ${noun}${cut}`;
@@ -258,10 +257,12 @@ function listen() {
   let waiting;
   at("search-text").addEventListener("input", () => {
     clearTimeout(waiting);
-    waiting = setTimeout(() => alone(search), SEARCH_PAUSE_MS);
+    waiting = setTimeout(search, SEARCH_PAUSE_MS);
   });
-  at("search-form").addEventListener("submit", (event) => {
+  at("search-form").addEventListener("submit", async (event) => {
     event.preventDefault();
+    clearTimeout(waiting);
+    await search(); // the list may belong to an earlier text
     at("matches").querySelector("button")?.click();
   });
   at("single-keys").checked = areSingleKeys();
