@@ -116,25 +116,34 @@ def mean_over_tasks(differences: Numbers, tasks: Codes) -> PairedMean:
     return paired_bootstrap(Groups.of(tasks).means(differences), np.random.default_rng(_SEED))
 
 
-def share_over_tasks(is_so: Flags, tasks: Codes) -> Interval:
-    """Return the share of pairs of which something is so, with Wilson's interval if pairs are independent."""
-    groups = Groups.of(tasks)
-    if groups.are_single:
-        return wilson(int(is_so.sum()), len(is_so))
-    found = mean_interval(groups.means(is_so.astype(np.float64)))
-    return Interval(max(0.0, found.low), found.estimate, min(1.0, found.high), found.confidence)
+def share_over_tasks(is_so: Flags | Numbers, tasks: Codes) -> Interval:
+    """Return the share of pairs of which something is so.
+
+    It has Wilson's interval if it is so of all pairs of a task or of none, as where each task has one pair.
+    """
+    shares = Groups.of(tasks).means(is_so.astype(np.float64))
+    if _is_binary(shares):
+        return wilson(int(shares.sum()), len(shares))
+    return _within(mean_interval(shares), 0.0)
 
 
-def _shares_differ(in_a: Flags, in_b: Flags, tasks: Codes) -> PairedMean:
-    """Return by how much a share is larger in B."""
-    groups = Groups.of(tasks)
-    if not groups.are_single:
-        found = mean_over_tasks(in_b.astype(np.float64) - in_a.astype(np.float64), tasks)
-        within = found.interval
-        bounded = Interval(max(-1.0, within.low), within.estimate, min(1.0, within.high), within.confidence)
-        return PairedMean(bounded, found.p, found.n)
-    only_a, only_b = int((in_a & ~in_b).sum()), int((in_b & ~in_a).sum())
-    return PairedMean(share_difference(only_a, only_b, len(tasks)), mcnemar_mid_p(only_a, only_b), len(tasks))
+def _shares_differ(in_a: Flags | Numbers, in_b: Flags | Numbers, groups: Groups) -> PairedMean:
+    """Return by how much a share is larger in B; `groups` are the pairs of each task."""
+    a, b = (groups.means(side.astype(np.float64)) for side in (in_a, in_b))
+    if _is_binary(a) and _is_binary(b):
+        only_a, only_b = int((a > b).sum()), int((b > a).sum())
+        return PairedMean(share_difference(only_a, only_b, len(a)), mcnemar_mid_p(only_a, only_b), len(a))
+    found = paired_bootstrap(b - a, np.random.default_rng(_SEED))
+    return PairedMean(_within(found.interval, -1.0), found.p, found.n)
+
+
+def _is_binary(values: Numbers) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
+
+
+def _within(interval: Interval, low: float) -> Interval:
+    """Return the part of an interval that is possible for a share, or for a difference of shares."""
+    return Interval(max(low, interval.low), interval.estimate, min(1.0, interval.high), interval.confidence)
 
 
 # ---- kinds of columns ------------------------------------------------------------------------------------
@@ -172,15 +181,16 @@ def label_kappa(a: Codes, b: Codes) -> float | None:
 
 def label_shares(a: Codes, b: Codes, labels: dict[int, Json], tasks: Codes) -> tuple[LabelShare, ...]:
     """Return the share of each label, the most frequent first."""
+    groups = Groups.of(tasks)
     known, counts = np.unique(np.concatenate((a, b)), return_counts=True)
     found = []
     for code in known[np.argsort(-counts, kind="stable")].tolist():
-        difference = _shares_differ(a == code, b == code, tasks)
+        difference = _shares_differ(a == code, b == code, groups)
         found.append(
             LabelShare(
                 labels.get(code),
-                _mean(a == code),
-                _mean(b == code),
+                _mean(groups.means((a == code).astype(np.float64))),
+                _mean(groups.means((b == code).astype(np.float64))),
                 difference.interval,
                 difference.p,
             )
@@ -198,21 +208,15 @@ def compare_accuracy(pairs: Pairs, name: str, truth: Truth) -> Accuracy | None:
         return None
     right_a, right_b, tasks, kappas = known
     is_a, is_b = right_a > 0.5, right_b > 0.5
-    if Groups.of(tasks).are_single and _is_binary(right_a) and _is_binary(right_b):
-        found = _shares_differ(is_a, is_b, tasks)
-        a, b = (wilson(int(side.sum()), len(side)) for side in (is_a, is_b))
-    else:
-        found = mean_over_tasks(right_b - right_a, tasks)
-        groups = Groups.of(tasks)
-        a, b = (_share(mean_interval(groups.means(side))) for side in (right_a, right_b))
+    found = _shares_differ(right_a, right_b, Groups.of(tasks))
     return Accuracy(
         n=len(is_a),
         both=int((is_a & is_b).sum()),
         only_a=int((is_a & ~is_b).sum()),
         only_b=int((~is_a & is_b).sum()),
         neither=int((~is_a & ~is_b).sum()),
-        a=a,
-        b=b,
+        a=share_over_tasks(right_a, tasks),
+        b=share_over_tasks(right_b, tasks),
         difference=found.interval,
         p=found.p,
         kappa_a=kappas[0],
@@ -279,14 +283,6 @@ def compare_errors(pairs: Pairs, name: str, truth: Truth) -> Errors | None:
         return None
     found = mean_over_tasks((b - a)[known], pairs.tasks[known])
     return Errors(int(known.sum()), _mean(a[known]), _mean(b[known]), found.interval, found.p)
-
-
-def _is_binary(values: Numbers) -> bool:
-    return bool(((values == 0) | (values == 1)).all())
-
-
-def _share(interval: Interval) -> Interval:
-    return Interval(max(0.0, interval.low), interval.estimate, min(1.0, interval.high), interval.confidence)
 
 
 def _counted(a: Codes, b: Codes) -> Counter[tuple[int, int]]:

@@ -243,8 +243,9 @@ def test_the_items_of_a_task_are_one_unit():
     column = found.columns["score"]
     assert (column.pairs, column.tasks) == (100, 20)
     # All items of a task change together: 100 pairs say no more than 20.
-    alone = compared(rows[::5], moved[::5]).columns["score"].numbers.difference
-    assert column.numbers.difference.high == pytest.approx(alone.high)
+    alone = compared(rows[::5], moved[::5]).columns["score"]
+    assert column.numbers.difference.high == pytest.approx(alone.numbers.difference.high)
+    assert (column.changed.low, column.changed.estimate) == (alone.changed.low, 1.0)
 
 
 def test_cells_of_a_csv_file_are_the_values_that_they_stand_for(tmp_path):
