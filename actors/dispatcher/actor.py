@@ -254,9 +254,9 @@ class Dispatcher:
         try:
             for instruction in self._state.handle(events, now):
                 self._carry_out(instruction)
+            self._history.observe()
         except Exception:  # noqa: BLE001 - only a part of the instructions has been carried out
             end_loudly("the processing of events by the dispatcher")
-        self._history.observe()
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None

@@ -7,15 +7,17 @@ import itertools
 import pytest
 
 from actors.core.errors import StoreError
-from actors.core.journal import keys
+from actors.core.journal import bounds, keys, reads
 from actors.core.journal.batch import Overlay, range_of, scan_all
 from actors.core.journal.reads import Waiting, list_runs, read_events
 from actors.core.journal.rows import load_task
 from actors.core.messages.journal import (
     Accept,
     Finish,
+    LatestTasks,
     Note,
     ReadEvents,
+    ReadLatest,
     ReadRun,
     ReadSpent,
     ReadTask,
@@ -231,3 +233,27 @@ def test_a_long_range_is_read_in_pieces(monkeypatch):
     store.keys = sorted(store.rows)
     assert [key for key, _ in scan_all(store, b"a", b"b")] == store.keys
     assert store.reads == 3
+
+
+def test_the_latest_tasks_are_read_in_ranges_of_which_a_page_has_a_bounded_number(desk, monkeypatch):
+    monkeypatch.setattr(reads, "_FEWEST_ORDINALS", 2)
+    monkeypatch.setattr(reads, "_MOST_ORDINALS", 6)
+    names = [f"t{n:02}" for n in range(20)]
+    desk.accept(*names)
+    desk.tell_all(*(Finish(RUN, report(names[n])) for n in (1, 18)))
+    pages, before = [], None
+    while before != 0:
+        page = desk.tell(ReadLatest(RUN, "succeeded", before, limit=1))
+        pages.append([view.key for view in page.tasks])
+        before = page.before or 0
+    assert [key for page in pages for key in page] == ["t18", "t01"]
+    assert [] in pages  # no task of this state was among those looked at
+    assert desk.tell(ReadLatest("r9")) == LatestTasks((), None)
+
+
+def test_large_tasks_end_a_page_of_the_latest_and_the_next_one_goes_on(desk, monkeypatch):
+    monkeypatch.setattr(bounds, "MOST_PAGE_BYTES", 1)
+    desk.accept("t1", "t2", "t3")
+    first = desk.tell(ReadLatest(RUN))
+    second = desk.tell(ReadLatest(RUN, before=first.before))
+    assert [[view.key for view in page.tasks] for page in (first, second)] == [["t3"], ["t2"]]
