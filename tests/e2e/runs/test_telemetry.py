@@ -1,8 +1,9 @@
-"""Traces of runs, as an OTLP receiver gets them."""
+"""Traces of runs, as an OTLP receiver gets them, and the log as JSON."""
 
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 from aiohttp import web
@@ -15,6 +16,14 @@ PROMPT = "Rate the word telescope"
 ANSWER = '{"score": 0.25}'
 FAILED = 2  # OpenTelemetry's status code of an error
 CLIENT = 3  # OpenTelemetry's kind of a span about a request
+SOURCE = """
+import logging
+
+class Talking:
+    async def fetch(self, task):
+        logging.getLogger("talking").warning("a source knows %s", "sk-canary-of-a-source-8812")
+        return [{"id": "one", "text": "a word"}]
+"""
 CLOSE_S = 1.0  # the journal's times include its commits
 
 
@@ -37,13 +46,14 @@ def config(driver, server, receiver):
         return web.Response(body=completion(ANSWER, (40, 7)), content_type="application/json")
 
     server.behaviour = behave
+    (driver.directory / "talking.py").write_text(SOURCE)
 
     def written(**traces):
         origin = server.url.removesuffix("/v1")
         price = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
         return driver.config(
             tasks={"kind": "inline", "tasks": ["telescope"]},
-            sources=[],
+            sources=[{"name": "talking", "kind": "python", "target": "talking:Talking"}],
             dimensions=[],
             evaluate={"prompt": "Rate the word {key}", "output": {"score": "0..1"}},
             llm={
@@ -68,13 +78,11 @@ def config(driver, server, receiver):
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("engine", ["local", "ray"])
-async def test_the_trace_of_a_call_with_two_retries_and_a_failover_is_what_why_shows(
+async def test_the_trace_of_a_call_with_two_retries_and_a_failover_is_what_why_shows_and_the_log_is_json(
     driver, receiver, config, engine
 ):
-    path = config()
-    ended = await driver(
-        "run", str(path), "--run-id=traced", "--json", f"--engine={engine}", env={"RECEIVER_KEY": CANARY}
-    )
+    env = {"RECEIVER_KEY": CANARY, "HEADRACE_LOG_FORMAT": "json", "PYTHONPATH": str(driver.directory)}
+    ended = await driver("run", str(config()), "--run-id=traced", "--json", f"--engine={engine}", env=env)
     assert ended.code == 0, ended.stderr
     why = (await driver("why", "traced", "telescope", "--json")).summary()
     (run,), (task,), (step,) = receiver.named("run "), receiver.named("task"), receiver.named("step ")
@@ -120,6 +128,18 @@ async def test_the_trace_of_a_call_with_two_retries_and_a_failover_is_what_why_s
     assert PROMPT.encode() not in sent
     assert b"out of order" not in sent
     assert b"0.25" not in sent
+    _check_log(ended.stderr)
+
+
+def _check_log(stderr):
+    """Check that each line on stderr is JSON, also what an actor logs in a process of Ray."""
+    lines = [json.loads(line) for line in stderr.splitlines()]
+    assert {"time", "level", "logger", "message"} <= set.intersection(*map(set, lines))
+    begun = next(line for line in lines if line["message"].startswith("run traced: 1 task"))
+    assert (begun["level"], begun["run"]) == ("INFO", "traced")
+    (said,) = [line for line in lines if line["logger"] == "talking"]
+    assert (said["level"], said["run"], said["task"]) == ("WARNING", "traced", "telescope")
+    assert "canary" not in stderr
 
 
 def _as_in_why(span):
@@ -138,7 +158,7 @@ def _as_in_why(span):
 async def test_spans_have_prompts_and_answers_only_if_wanted_and_a_receiver_that_fails_delays_nothing(
     driver, receiver, config
 ):
-    env = {"RECEIVER_KEY": CANARY}
+    env = {"RECEIVER_KEY": CANARY, "PYTHONPATH": str(driver.directory)}
     standard = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_SERVICE_NAME": "reviews"}
     path = config(content=True, endpoint=None)  # then the standard variables count
     ended = await driver("run", str(path), "--run-id=told", "--json", env={**env, **standard})
@@ -154,3 +174,10 @@ async def test_spans_have_prompts_and_answers_only_if_wanted_and_a_receiver_that
     assert ended.stderr.count("Failed to export") == 1
     assert "spans were not exported" in ended.stderr
     assert CANARY not in ended.stderr
+
+
+async def test_an_error_of_the_command_line_is_a_line_of_json(driver):
+    run = await driver("run", "absent.yaml", "--log-format=json")
+    (line,) = [json.loads(line) for line in run.stderr.splitlines()]
+    assert (run.code, line["level"]) == (2, "ERROR")
+    assert "absent.yaml" in line["message"]
