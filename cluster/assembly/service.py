@@ -2,7 +2,7 @@
 
 An actor called ``fleet`` stores the configuration for which the others were created, and runs the simulators
 of missing endpoints and sources. A changed configuration replaces all actors except the journal, whose state
-is in its store.
+is in its store. Another version of this program replaces the journal too.
 
 Rule 1: Only the fleet ends or moves the other actors, and new ones are created only after the fleet has
     ended. Otherwise concurrent builders could end each other's actors.
@@ -18,7 +18,6 @@ import logging
 import socket
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
-from importlib import metadata
 from typing import Any, TypeVar
 
 import orjson
@@ -35,6 +34,7 @@ from cluster.assembly.stand_ins import stand_in
 from cluster.assembly.telemetry import actor_telemetry
 from cluster.assembly.topology import Topology, client_names, journal_courier, pipeline_names, source_name
 from cluster.config.model import HeadraceConfig
+from cluster.program import VERSION
 from cluster.records.run_journal import RunJournal, RunOrigin
 
 _log = logging.getLogger(__name__)
@@ -56,12 +56,16 @@ class FleetError(HeadraceError):
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """The state of a fleet. `config` has the addresses of its simulators; `problem` is the error, if any."""
+    """The state of a fleet. `config` has the addresses of its simulators; `problem` is the error, if any.
+
+    `version` is that of the code that its actors run.
+    """
 
     fingerprint: str
     config: HeadraceConfig
     notes: tuple[str, ...]
     problem: str
+    version: str = VERSION
 
 
 class ServiceActors:
@@ -174,7 +178,8 @@ async def _agreed(maker: Maker, config: HeadraceConfig) -> FleetView:
         view: FleetView = await _answer(actor.view.remote())
         if view.fingerprint != mine:
             _log.warning("the configuration has changed: the actors are replaced")
-            await _answer(actor.retire.remote(journal=view.config.store != config.store))
+            is_other_version = getattr(view, "version", "") != VERSION  # an earlier version sends none
+            await _answer(actor.retire.remote(journal=is_other_version or view.config.store != config.store))
             ray.kill(actor, no_restart=True)
         elif view.problem:
             raise FleetError(view.problem)
@@ -195,7 +200,7 @@ def fingerprint(config: HeadraceConfig) -> str:
     """Return a digest of the configuration, secrets included, and the version. Equal digests share actors."""
     document = config.model_dump(mode="python", exclude={"tasks", "output"})
     encoded = orjson.dumps(document, default=_revealed, option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(metadata.version("headrace").encode() + b"\0" + encoded).hexdigest()
+    return hashlib.sha256(VERSION.encode() + b"\0" + encoded).hexdigest()
 
 
 def _revealed(value: Any) -> Any:

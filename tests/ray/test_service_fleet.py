@@ -51,7 +51,7 @@ def ids(topology: RayTopology) -> dict[str, str]:
 
 
 async def test_a_service_is_found_again_and_made_anew_around_its_journal(
-    namespace: str, config: HeadraceConfig
+    namespace: str, config: HeadraceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (first, view), (second, _) = await asyncio.gather(attach(config, namespace), attach(config, namespace))
     assert ids(first) == ids(second)
@@ -76,4 +76,11 @@ async def test_a_service_is_found_again_and_made_anew_around_its_journal(
         while (await journal.call(ReadTask("service", "t1")))[1] is None:  # it goes on by itself
             events = await journal.call(ReadEvents("service", "t1", seen, wait_s=20.0))
             seen = events[-1].task_id if events else seen
+    await journal.close()
+    monkeypatch.setattr("cluster.assembly.service.VERSION", "9.9")  # a journal of other code is replaced, too
+    fourth, _ = await attach(changed, namespace)
+    assert not set(ids(fourth).values()) & set(after.values())
+    journal = fourth.journal_courier()
+    (_, report) = await journal.call(ReadTask("service", "t1"))
+    assert report is not None
     await journal.close()
