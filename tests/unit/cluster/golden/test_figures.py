@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from actors.core.messages.tasks import Task
 from cluster.golden.figures import (
     confidence_column,
+    figures_document,
     figures_lines,
     golden_figures,
     preference_lines,
@@ -86,6 +88,17 @@ def test_numbers_have_a_distance_and_no_kappa():
     (score,) = golden_figures(golden, answers(("good", 0.5, 1), ("good", 3, 1), ("good", 9, 1)), COLUMNS)
     assert (score.judged, score.correct, score.distance) == (3, 1, 0.5)
     assert math.isnan(score.kappa)
+
+
+def test_the_document_has_null_where_there_is_no_figure():
+    golden = GoldenSet([decided(0, Decision.EDIT, 2, field="score"), decided(1, Decision.SKIP)])
+    label, score = map(
+        figures_document, golden_figures(golden, answers(("good", 3, 0.9), ("bad", 1, 1)), COLUMNS)
+    )
+    assert json.loads(json.dumps(score, allow_nan=False)) == score
+    assert (score["kappa"], score["distance"], score["accuracy"]["estimate"]) == (None, 1.0, 0.0)
+    assert [(one["low"], one["count"], one["accuracy"]) for one in score["calibration"]] == [(0.9, 1, 0.0)]
+    assert (label["accuracy"], label["calibration_error"], label["untold"]) == (None, None, 1)
 
 
 def test_confidences_out_of_range_are_left_out_and_a_field_without_judged_answers_has_no_accuracy():
