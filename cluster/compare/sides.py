@@ -98,6 +98,7 @@ class RunSide:
         self.run = run
         self._store = store
         self._layout = Layout.stored(run.config, is_priced=is_priced(run))
+        self._table = table_of(TableName.ITEMS, self._layout, {})
 
     @property
     def levels(self) -> tuple[TableLevel, ...]:
@@ -124,10 +125,9 @@ class RunSide:
             has_failed = report.state in (TaskState.FAILED, TaskState.CANCELLED)
             yield RowAnswer(key, "", {"overall": report.overall, **scores}, has_failed)
             return
-        table = table_of(TableName.ITEMS, self._layout, {})
-        for row in table.rows(task, report):
+        for row in self._table.rows(task, report):
             values = {column.name: row[column.name] for column in self._layout.outputs}
-            if isinstance(table, MapTable):
+            if isinstance(self._table, MapTable):
                 yield RowAnswer(key, "", values, row[ERROR_COLUMN] is not None)
             else:
                 yield RowAnswer(key, str(row["item"]), values, row["state"] != "succeeded")

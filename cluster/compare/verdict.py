@@ -84,14 +84,14 @@ def _without_truth(columns: Sequence[ColumnComparison]) -> str:
     if real:
         text = "; ".join(_difference(column) for column in real[:3])
         more = f"; and {number(len(real) - 3, 'further column')}" if len(real) > 3 else ""
-        return f"B and A are different by {text}{more}. Which is better, only a truth says (--truth)."
+        return f"B and A are different by {text}{more}. Only right answers (truth) say which is better."
     if tested:
         least = min(tested, key=lambda column: column.p or 0.0)
         return f"No difference detected between A and B: {_difference(least)}."
     changed = max(columns, key=lambda column: 1 - column.agreement.estimate)
     return (
         f"B and A are different by texts: {shown_name(changed)} changed in {percent(changed.changed)} "
-        f"{_pairs(changed)}. Whether that is more than A's own changes, --noise shows."
+        f"{_pairs(changed)}. A asked again (noise) may change as much."
     )
 
 
@@ -128,22 +128,28 @@ def _known(column: ColumnComparison) -> str:
     if (found := column.accuracy) is not None:
         return (
             f"{name} is right in {found.b.estimate:.1%} of {found.n:,} instead of {found.a.estimate:.1%}, "
-            f"{points(found.difference)} ({found.only_b:,} only B right, {found.only_a:,} only A; {tail})"
+            f"{_sure(points(found.difference))} "
+            f"({found.only_b:,} only B right, {found.only_a:,} only A; {tail})"
         )
     errors = column.errors
     assert errors is not None  # noqa: S101 - the caller's condition
     return (
         f"{name} is {figure(errors.b)} from the truth instead of {figure(errors.a)}, "
-        f"{signed(errors.difference)} ({errors.n:,} rows; {tail})"
+        f"{_sure(signed(errors.difference))} ({errors.n:,} rows; {tail})"
     )
 
 
 def _difference(column: ColumnComparison) -> str:
     name, tail = shown_name(column), f"{_pairs(column)}, {p_text(column.p)}"
     if (numbers := column.numbers) is not None:
-        return f"{name} {signed(numbers.difference)} {tail}"
+        return f"{name} {_sure(signed(numbers.difference))} {tail}"
     share = min(column.shares, key=lambda share: share.p)
-    return f"{name} = {label_text(share)} {points(share.difference)} {tail}"
+    return f"{name} = {label_text(share)} {_sure(points(share.difference))} {tail}"
+
+
+def _sure(difference: str) -> str:
+    """Return a difference whose interval is named."""
+    return difference.replace(" (+", " (95 % interval +", 1).replace(" (-", " (95 % interval -", 1)
 
 
 def _pairs(column: ColumnComparison) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import random
+import tracemalloc
 
 import numpy as np
 import orjson
@@ -57,15 +58,16 @@ def test_with_a_truth_the_sentence_says_which_is_better_and_how_sure_that_is():
     a, b, truth = answered(400, only_a=32, only_b=61, both=250)
     found = compared(a, b, truth)
     assert found.sentence == (
-        "B is better than A: label is right in 77.8% of 400 instead of 70.5%, +7.2 points (+2.5 to +11.9) "
-        "(61 only B right, 32 only A; p = 0.0026)."
+        "B is better than A: label is right in 77.8% of 400 instead of 70.5%, "
+        "+7.2 points (95 % interval +2.5 to +11.9) (61 only B right, 32 only A; p = 0.0026)."
     )
     known = found.columns["label"].accuracy
     assert (known.both, known.only_a, known.only_b, known.neither) == (250, 32, 61, 57)
     assert found.columns["label"].p == pytest.approx(mcnemar_mid_p(61, 32))
     assert compared(b, a, truth).sentence.startswith("B is worse than A: ")
     a, b, truth = answered(400, only_a=32, only_b=33, both=250)
-    assert compared(a, b, truth).sentence.startswith("No difference detected between A and B: label is right")
+    same = compared(a, b, truth).sentence
+    assert same.startswith("No difference detected between A and B: label is right")
 
 
 def test_without_a_truth_nothing_is_better():
@@ -73,8 +75,8 @@ def test_without_a_truth_nothing_is_better():
     b = [{**row, "score": row["score"] + 0.05 + 0.001 * (number % 7)} for number, row in enumerate(a)]
     found = compared(a, b)
     assert found.columns["score"].verdict is Verdict.DIFFERENT
-    assert found.sentence.startswith("B and A are different by score +0.0529 (")
-    assert found.sentence.endswith("Which is better, only a truth says (--truth).")
+    assert found.sentence.startswith("B and A are different by score +0.0529 (95 % interval ")
+    assert found.sentence.endswith("Only right answers (truth) say which is better.")
     assert compared(a, a).sentence == "A and B are equal in all 60 pairs."
 
 
@@ -433,6 +435,21 @@ def test_two_runs_with_an_injected_difference_and_two_without():
             alarms[name] += unchanged.columns[name].tested[1] < 0.05
     assert min(held.values()) >= 93, held
     assert max(alarms.values()) <= 7, alarms
+
+
+def test_texts_are_not_kept_in_memory():
+    def rows(mark):
+        return ({"key": str(n), "summary": f"{n} {mark}" + "x" * 2_000} for n in range(5_000))
+
+    sides = [TableSide(mark, lambda mark=mark: rows(mark)) for mark in "AB"]
+    tracemalloc.start()
+    try:
+        found = compare_sides(*sides)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.columns["summary"].equal == 0
+    assert peak < 4_000_000  # the texts have 20 MB
 
 
 def test_numbers_that_are_not_finite_are_null_in_the_document():
