@@ -216,16 +216,16 @@ async def live_pictures(images: Path, folder: Path) -> None:
                 await page.until(f"document.querySelectorAll('#tasks .open').length <= {_UNFINISHED}")
                 await page.until("document.querySelectorAll('#plots canvas').length === 3")
                 await _scrolled(page, "body")
-                await taken(page, images / "live.png", width=1280, height=960)
+                await taken(page, images / "live.webp", width=1280, height=960)
                 await _scrolled(page, "#tasks-title")
-                await taken(page, images / "live-tasks-dark.png", width=1280, height=580, dark=True)
+                await taken(page, images / "live-tasks-dark.webp", width=1280, height=580, dark=True)
                 await _scrolled(page, "body")
-                await taken(page, images / "live-narrow-dark.png", width=360, height=780, dark=True)
+                await taken(page, images / "live-narrow-dark.webp", width=360, height=780, dark=True)
             async with opened(f"{service}/docs#post-/v1/tasks", folder / "browser") as page:
                 await page.until("document.querySelector('details[open] form')")
                 await page.value("document.querySelector('details[open] form').requestSubmit()")
                 await page.until("document.querySelector('.try p')?.textContent.startsWith('202')")
-                await taken(page, images / "api.png", width=1280, height=1160)
+                await taken(page, images / "api.webp", width=1280, height=1160)
 
 
 async def _submit(service: str, products: Sequence[str]) -> None:
