@@ -142,7 +142,7 @@ def _ranked(
             differs = _differs(item, other, selection)
             if selection.only == CHANGED and not differs:
                 continue
-            if selection.only != FAILED and not _is_complete(item, other, selection):
+            if selection.only not in (FAILED, REVIEWED) and not _is_complete(item, other, selection):
                 left_out.failed += 1
                 continue
             places = _places(task, item, selection)

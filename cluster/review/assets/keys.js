@@ -24,8 +24,9 @@ const ACTS_ON_SPACE = "button, summary, a[href], input";
 /** Returns the name of what a key asks for, or null. `areSingle`: keys without Ctrl act, too. */
 export function actionOf(event, areSingle) {
   if (event.repeat || event.isComposing || event.target.closest?.(WRITES)) return null;
-  if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "z") return "undo";
-  if (event.ctrlKey || event.metaKey || event.altKey || !areSingle) return null;
+  const isCommand = event.ctrlKey || event.metaKey;
+  if (isCommand && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "z") return "undo";
+  if (isCommand || event.altKey || !areSingle) return null;
   if (/^[0-9]$/.test(event.key)) return event.key;
   switch (event.key) {
     case "a": return "accept";

@@ -93,7 +93,8 @@ def test_decided_items_are_left_out_skipped_ones_come_last_and_reviewed_shows_th
         ]
     )
     assert shown(choose(entries(), find_other, golden, selection())) == "eb"
-    assert shown(choose(entries(), find_other, golden, selection(only=REVIEWED))) == "da"
+    golden.add(decided("c", Decision.EDIT, at=2.5))  # which has no answer
+    assert shown(choose(entries(), find_other, golden, selection(only=REVIEWED))) == "dca"
 
 
 def test_an_answer_that_changed_after_its_rejection_is_shown_again():
