@@ -13,6 +13,7 @@ from cluster.compare.sides import RunSide, Side, TableLevel, TableSide
 from cluster.compare.truth import Truth, golden_truths, table_truth
 from cluster.golden.figures import preferences
 from cluster.golden.file import golden_path, read_golden
+from cluster.golden.records import GoldenError
 from cluster.golden.standing import GoldenSet
 from cluster.input.formats import FORMATS, format_of
 from cluster.input.local_copy import is_url
@@ -73,13 +74,7 @@ def truths_of(
     found: dict[str, Truth] = {}
     for text in texts:
         if Path(text).is_file():
-            given = golden_truths(read_golden(Path(text)), text, has_items=has_items)
-            if not given:
-                raise ConfigError(
-                    f"--truth {text}: the golden set has no decisions; for a column of a table write "
-                    f"{text}:COLUMN"
-                )
-            found |= given
+            found |= _golden_file(text, has_items=has_items)
             continue
         path, mark, column = text.rpartition(":")
         if not mark or not column or not path:
@@ -88,6 +83,17 @@ def truths_of(
         side = TableSide.of_file(path, sides[0].key)
         found[name or wanted] = table_truth(side, wanted, name or wanted, has_items=has_items)
     return (found, []) if texts else _golden(sides, config, env, has_items=has_items)
+
+
+def _golden_file(path: str, *, has_items: bool) -> dict[str, Truth]:
+    column = f"for a column of a table write {path}:COLUMN"
+    try:
+        found = golden_truths(read_golden(Path(path)), path, has_items=has_items)
+    except GoldenError as error:
+        raise ConfigError(f"--truth: {error}; {column}") from error
+    if not found:
+        raise ConfigError(f"--truth {path}: the golden set has no decisions; {column}")
+    return found
 
 
 def preference_of(sides: Sequence[Side], config: Path | None, env: Mapping[str, str]) -> Preference | None:

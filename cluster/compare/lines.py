@@ -98,7 +98,8 @@ def column_lines(column: ColumnComparison) -> Iterator[str]:
         )
     if column.missing:
         yield f"  null      {column.missing:,} on one side"
-    yield f"  changed   {percent(column.changed)} of {column.pairs:,}{_again(column)}"
+    kappa = "" if column.kappa is None else f" · kappa {column.kappa:.2f}"
+    yield f"  changed   {percent(column.changed)} of {column.pairs:,}{kappa}{_again(column)}"
     if column.kind is ColumnKind.LABEL and column.equal < column.pairs:
         yield from _label_lines(column)
     for example in column.examples[:_SHOWN]:

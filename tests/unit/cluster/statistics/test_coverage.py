@@ -36,7 +36,7 @@ SCORES = {
 def test_scores(name, n):
     held = alarms = 0
     for seed in range(SEEDS):
-        luck = np.random.default_rng([seed, n])
+        luck = np.random.default_rng([n, seed])
         noise = SCORES[name](luck, n)
         alarms += paired_bootstrap(noise, luck, RESAMPLES).p < 0.05
         found = paired_bootstrap(noise + INJECTED, luck, RESAMPLES).interval
