@@ -75,10 +75,12 @@ def page_tables(figures: RunFigures) -> PageTables:
     error = PageColumn("error", "text")  # beside the state, where a reader looks for it
     before = (PageColumn("key", "key"), PageColumn("state", "state"), PageColumn("cause", "cause"), error)
     after = (PageColumn("cost", "money"), PageColumn("seconds", "seconds"))
+    scores = tuple(
+        PageColumn(one.name, "score", low=one.minimum, high=one.maximum) for one in figures.dimensions
+    )
+    overall = (PageColumn("overall", "score", low=0.0, high=1.0),) if scores else ()
     if figures.layout.is_map:
-        return PageTables((*before, *inputs, *outputs, *after), (), tuple(types))
-    scores = [PageColumn(one.name, "score", low=one.minimum, high=one.maximum) for one in figures.dimensions]
-    overall = [PageColumn("overall", "score", low=0.0, high=1.0)] if scores else []
+        return PageTables((*before, *inputs, *outputs, *overall, *scores, *after), (), tuple(types))
     counts = (
         PageColumn("items", "integer"),
         PageColumn("not answered", "integer"),

@@ -98,11 +98,11 @@ class RunFigures:
         self.sources: dict[str, Counter[str]] = {}
         self.tasks = self.items = self.scored = 0
         self.key_columns: set[str] | None = None  # the columns that are equal to the key in all tasks
-        unit = "rows" if layout.is_map else "items"
+        unit, tasks = ("rows", "rows") if layout.is_map else ("items", "tasks")
         scored = ("overall", *(each.name for each in self.dimensions)) if self.dimensions else ()
         scales = {each.name: (each.minimum, each.maximum) for each in self.dimensions}
         self._scores = {
-            name: _Extremes(ColumnNumbers(name, scales.get(name, (0.0, 1.0)), "tasks", whole=False))
+            name: _Extremes(ColumnNumbers(name, scales.get(name, (0.0, 1.0)), tasks, whole=False))
             for name in scored
         }
         self._fields = [(column, _gatherer(column, unit)) for column in layout.outputs]

@@ -43,7 +43,7 @@ function attemptTable(report, attempts, callName) {
   if (!attempts.length) return element("p", { class: "dim" }, "No request was sent to an endpoint.");
   const header = [["began"], ["call"], ["attempt", "number"], ["endpoint"], ["outcome"], ["took", "number"], ["tokens", "number"], ["cost", "number"], ["message"]];
   const rows = attempts.map((one) => [
-    element("span", { title: moment(report.began, one.began) }, `+${seconds(one.began)}`),
+    element("span", { class: "name", title: moment(report.began, one.began) }, `+${seconds(one.began)}`),
     callName(one.call),
     `${one.number}${one.repeats > 1 ? ` (× ${number(one.repeats)})` : ""}${one.hedge ? " hedge" : ""}`,
     visible(one.endpoint || "unknown"),

@@ -83,6 +83,11 @@ function plotSpecs(series, limits) {
   }));
 }
 
+// Few values are points too: a line would not show one without a neighbour.
+function isSparse(values) {
+  return values.filter((value) => value !== null && value !== undefined).length < values.length * 0.6;
+}
+
 function plotOptions(spec, width, sync) {
   const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
   return {
@@ -98,13 +103,12 @@ function plotOptions(spec, width, sync) {
     ],
     series: [
       { label: "time", value: (_plot, value) => (value === null ? NOTHING : clock(value)) },
-      ...spec.lines.map(([label, , stroke, dash], place) => ({
+      ...spec.lines.map(([label, values, stroke, dash], place) => ({
         label,
         stroke: colour(stroke),
         width: place === 0 ? 2 : 1.75,
         dash,
-        spanGaps: true,
-        points: { show: false },
+        points: { show: isSparse(values), size: 4 },
         value: (_plot, value) => (value === null || value === undefined ? NOTHING : spec.format(value)),
       })),
     ],

@@ -21,6 +21,9 @@ from actors.core.messages.tasks import (
 )
 from actors.core.messages.values import Usage
 from cluster.config.model import HeadraceConfig
+from cluster.golden.file import GoldenFile
+from cluster.golden.records import Decision, GoldenRecord, Order
+from cluster.page import writing
 from cluster.page.writing import PageOptions, write_page
 from cluster.records.records import CODEC
 from tests.unit.support.page_reader import PageReader
@@ -174,6 +177,19 @@ def test_a_column_that_cannot_be_hidden_is_named(hidden, said, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_golden_set_of_a_run_is_in_its_summary(tmp_path):
+    golden = tmp_path / "golden.jsonl"
+    with GoldenFile(golden) as file:
+        for key, decision in (("r1", Decision.ACCEPT), ("r2", Decision.EDIT)):
+            value = "bad" if decision is Decision.ACCEPT else "good"
+            file.append(
+                GoldenRecord(key, f"rows:{key}", "label", decision, "ann", 1e6, "bad", value, Order.RANDOM)
+            )
+    page = page_of(rows_run(row("r1"), row("r2"), row("r3")), tmp_path, golden=golden)
+    assert "How right it is" in page.document.text
+    assert "50.0% (9.5–90.5)" in page.document.text  # noqa: RUF001 - a range
+
+
 def test_a_page_over_its_size_keeps_the_failures_and_says_how_many_it_leaves_out(tmp_path):
     noise = [f"{number:x}" * 1_000 for number in range(7 * 10**6, 7 * 10**6 + 400)]
     run = rows_run(*(row(f"r{number}", "".join(sorted(text, key=hash))) for number, text in enumerate(noise)))
@@ -186,6 +202,16 @@ def test_a_page_over_its_size_keeps_the_failures_and_says_how_many_it_leaves_out
     assert 5 < len(states) < 405
     assert f"the details of {len(states)} of 405 rows" in page.document.text
     assert "400 of 405 rows succeeded" in page.document.text
+
+
+def test_a_page_with_more_rows_than_a_browser_can_search_has_a_sample(monkeypatch, tmp_path):
+    monkeypatch.setattr(writing, "MOST_ROWS", 60)
+    run = rows_run(*(row(f"r{number}") for number in range(100)))
+    run.reject(row("bad"))
+    page = page_of(run, tmp_path)
+    assert page.rows("tasks")[-1]["key"] == "bad"
+    assert 5 < len(page.rows("tasks")) < 60
+    assert page.index["tables"]["tasks"]["total"] == 101
 
 
 def test_a_run_without_tasks_has_a_page(tmp_path):
