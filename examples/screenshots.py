@@ -257,8 +257,8 @@ async def review_pictures(images: Path, folder: Path) -> None:
                 )
                 if key:
                     await page.press(key)
-            await taken(page, images / "review.png", width=1280, height=720)
-            await taken(page, images / "review-narrow-dark.png", width=360, height=740, dark=True)
+            await taken(page, images / "review.webp", width=1280, height=720)
+            await taken(page, images / "review-narrow-dark.webp", width=360, height=740, dark=True)
     finally:
         process.send_signal(signal.SIGINT)
         await process.wait()
