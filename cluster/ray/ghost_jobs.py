@@ -67,7 +67,8 @@ def measured(running: int, ghosts: int) -> str:
     return _TEMPLATE.format(running=running, ghosts=ghosts)
 
 
-def _reader(config: Path) -> Callable[[], str]:
+def reader(config: Path) -> Callable[[], str]:
+    """Return a function that reads the metrics of the jobs whose runs are in the store of `config`."""
     settings = below_root(loaded(config, env=os.environ), os.environ).store
     jobs, watch = Jobs(os.environ.get(_ADDRESS, "http://127.0.0.1:8265")), GhostWatch(settings.lease_s)
     one_at_a_time = threading.Lock()
@@ -111,7 +112,7 @@ def _main() -> int:
     parser.add_argument("--port", type=int, default=9477)
     given = parser.parse_args()
     try:
-        read = _reader(given.config)
+        read = reader(given.config)
     except HeadraceError as error:
         sys.stderr.write(f"{error}\n")
         return 4

@@ -155,9 +155,16 @@ class RayHosts:
 
     def driver(self, *words: str) -> tuple[str, str]:
         """Run a command of the driver on the head; return its stdout and its stderr."""
-        driver = [sys.executable, str(ROOT / "driver.py"), *words]
-        env = {**self.env, "RAY_API_SERVER_ADDRESS": f"http://{self.head.address}:8265"}
-        return self.head.run(driver, env, RUN_WITHIN_S, cwd=self._directory)
+        return self._python(str(ROOT / "driver.py"), *words)
+
+    def python(self, script: str) -> str:
+        """Run a script with our modules on the head; return its stdout."""
+        return self._python("-c", script)[0]
+
+    def _python(self, *words: str) -> tuple[str, str]:
+        dashboard = f"http://{self.head.address}:8265"
+        env = {**self.env, "RAY_API_SERVER_ADDRESS": dashboard, "PYTHONPATH": str(ROOT)}
+        return self.head.run([sys.executable, *words], env, RUN_WITHIN_S, cwd=self._directory)
 
     def host_of(self, actor: str) -> tuple[Host, psutil.Process] | None:
         """Return where an actor runs, by its class, and as which process; the newest of several."""

@@ -30,6 +30,17 @@ HEALTH_CHECKS = {
 # checks it does so after 65 s.
 ELSEWHERE_WITHIN_S = 50.0
 
+# Reads the metrics of jobs until one shows a ghost, which takes a lease.
+UNTIL_A_GHOST = """
+import time
+from pathlib import Path
+from cluster.ray.ghost_jobs import reader
+read = reader(Path("config.yaml"))
+while "ghost_jobs 1" not in (text := read()):
+    time.sleep(0.3)
+print(text)
+"""
+
 
 def dispatcher_on_a_worker(cluster):
     """Return the host of the dispatcher, once that is not the head: Ray may start it on any host."""
@@ -104,6 +115,7 @@ def test_a_job_whose_head_was_lost_is_stopped_and_its_run_continues_when_it_is_s
     cluster.head.lose_power()
     cluster.head.switch_on()
     cluster.start_head()
+    assert "headrace_ghost_jobs 1" in cluster.python(UNTIL_A_GHOST)
     stdout, stderr = cluster.driver(*submit, "--wait")
     assert "job ghost is dead, although the cluster reports it as running" in stderr
     assert "as job ghost~2" in stderr
