@@ -79,9 +79,10 @@ class ClientFollower:
 
     def _looked(self) -> tuple[Nodes, dict[str, Any], dict[str, str]]:
         """Return the nodes, and the handle and the node of each client that answers."""
+        nodes = Nodes.now()
         handles: dict[str, Any] = {}
         asked: dict[str, Any] = {}
-        for name in self._names:
+        for name in self._names if nodes.workers else ():
             with contextlib.suppress(ValueError):  # there is no actor of that name
                 handles[name] = ray.get_actor(name, self._namespace)
                 asked[name] = handles[name].node.remote()
@@ -89,7 +90,7 @@ class ClientFollower:
         for name, answer in asked.items():
             with contextlib.suppress(RayError):
                 places[name] = ray.get(answer, timeout=_ANSWER_WITHIN_S)
-        return Nodes.now(), handles, places
+        return nodes, handles, places
 
 
 def moved(namespace: str, name: str, node: str, make: Make) -> ActorHandle[Any]:
