@@ -25,9 +25,10 @@ from cluster.page import drawings
 from cluster.page.blocks import packed
 from cluster.page.columns import PageColumn
 from cluster.page.figures import RunFigures
-from cluster.page.limits import limit_courses, limit_series
+from cluster.page.limits import limit_series
 from cluster.page.summary import FILTERS, page_summary
 from cluster.program import VERSION, program
+from cluster.report.endpoint_history import endpoint_documents
 from cluster.report.failures import FailureCause
 from cluster.report.item_columns import stored_steps
 from cluster.report.receipt import step_of
@@ -112,7 +113,7 @@ def frame(content: PageContent, now: float) -> tuple[bytes, bytes]:
             data=content.data,
             draw=drawings,
             golden=content.golden,
-            limits=limit_courses(content.history),
+            limits=endpoint_documents(content.history),
             version=VERSION,
             **page_summary(content.run, content.figures, content.causes, content.data.unended, now),
         )

@@ -146,11 +146,6 @@ def _known(store: Store, run_id: str, key: str) -> Iterator[TaskView]:
         yield known[0]
 
 
-def all_reports(store: Store, run_id: str) -> Iterator[Report]:
-    """Yield the reports of a run's ended tasks in the order of its input. One is in memory at a time."""
-    return (report for _, report in all_ended(store, run_id))
-
-
 def with_causes(store: Store, run: RunView) -> RunView:
     """Return `run` with the causes of its failures, which only the summary of a finished run holds.
 

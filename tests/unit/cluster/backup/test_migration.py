@@ -17,7 +17,7 @@ from actors.core.messages.journal import OpenRun, ReadEvents, ReadTasks
 from actors.journal.stores.codec import JsonCodec
 from actors.journal.stores.sqlite import SqliteStore
 from cluster.backup.migration import Migrator
-from cluster.records.reading import all_reports, all_runs
+from cluster.records.reading import all_ended, all_runs
 from tests.unit.support.journal_desk import Desk
 
 STORES = Path(__file__).parents[3] / "data" / "stores"
@@ -60,7 +60,7 @@ def everything_read(store):
     ]
     return (
         [read_run(store, CODEC, run.run_id) for run in runs],
-        [report for run in runs for report in all_reports(store, run.run_id)],
+        [report for run in runs for _, report in all_ended(store, run.run_id)],
         [read_attempts(store, CODEC, *task) for task in tasks],
         [read_events(store, CODEC, ReadEvents(run.run_id, limit=100)) for run in runs],
     )

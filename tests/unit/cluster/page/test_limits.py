@@ -1,7 +1,7 @@
-"""The stored history of endpoints becomes sentences and plots."""
+"""The stored history of endpoints becomes plots."""
 
 from actors.core.metrics.history import EndpointHistory, GaugeHistory, History
-from cluster.page.limits import limit_courses, limit_series
+from cluster.page.limits import limit_series
 
 
 def gauge(*values):
@@ -26,25 +26,12 @@ HISTORY = History(
 )
 
 
-def test_the_course_of_an_endpoint_says_how_its_limit_went_and_how_long_calls_waited():
-    fast, slow = limit_courses(HISTORY)
-    assert (fast.endpoint, fast.first, fast.least, fast.most, fast.last, fast.cuts) == (
-        "fast",
-        16,
-        16,
-        32,
-        32,
-        0,
-    )
-    assert (slow.first, slow.least, slow.most, slow.last, slow.cuts, slow.refused) == (8, 4, 8, 6, 3, 3)
-    assert round(slow.waited, 3) == 0.333
-
-
 def test_a_plot_has_a_gap_where_no_dispatcher_was_running():
-    _, slow = limit_series(HISTORY, 100.0)
+    fast, slow = limit_series(HISTORY, 100.0)
+    assert (fast["name"], slow["name"]) == ("fast", "slow")
     assert slow["t"] == [5.0, 15.0, 210.0, 405.0]
     assert slow["limit"] == [8.0, 4.0, None, 6.0]
 
 
-def test_a_run_of_an_earlier_version_has_no_course():
-    assert limit_courses(None) == limit_series(None, 0.0) == []
+def test_a_run_of_an_earlier_version_has_no_plot():
+    assert limit_series(None, 0.0) == []

@@ -13,7 +13,7 @@ from actors.core.messages.journal import Collected, Finish, Reopen
 from actors.core.messages.tasks import DimensionResult, Fetched, Item, SourceOutcome, TaskState
 from actors.core.messages.values import Usage
 from cluster.commands.command_line import print_json
-from cluster.records.reading import all_reports, history_of
+from cluster.records.reading import all_ended, history_of
 from cluster.report.task_history import history_document, history_lines
 from tests.unit.support.journal_desk import RUN, Desk, intent, outcome, report
 
@@ -110,7 +110,7 @@ def test_reports_come_in_order_of_acceptance_whatever_order_they_ended_in(desk, 
     desk.accept(*keys)
     for key in ("b", "z", "y", "m"):
         desk.tell(Finish(RUN, whole(key)))
-    assert [one.key for one in all_reports(desk.store, RUN)] == ["z", "m", "b", "y"]
+    assert [one.key for _, one in all_ended(desk.store, RUN)] == ["z", "m", "b", "y"]
 
 
 def test_a_document_may_hold_what_no_text_can(capsys):

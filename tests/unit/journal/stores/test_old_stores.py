@@ -35,7 +35,7 @@ from actors.core.messages.values import CallCounts, Done, Usage
 from actors.journal.stores.codec import JsonCodec
 from actors.journal.stores.memory import MemoryStore
 from actors.journal.stores.sqlite import SqliteStore
-from cluster.records.reading import all_reports, all_runs, history_of
+from cluster.records.reading import all_ended, all_runs, history_of
 from cluster.records.records import opened
 
 CODEC = JsonCodec()
@@ -73,12 +73,12 @@ def test_everything_in_an_old_store_can_be_read(store):
     for run_id, (_, tally) in states.items():
         spent = read_run(store, CODEC, run_id).spent
         assert (spent.counts.billed, spent.usage.cost_usd, spent.lines) == (2, 0.5, ())
-        assert len(list(all_reports(store, run_id))) == tally.ended
+        assert len(list(all_ended(store, run_id))) == tally.ended
         for task in read_tasks(store, CODEC, ReadTasks(run_id)):
             history = history_of(store, run_id, task.key)
             assert history.events[0].kind == "accepted"
             assert len(history.attempts) == {"one": 3, "two": 2, "three": 0}[task.key]
-    (report, *_) = all_reports(store, "ended")
+    ((_, report), *_) = all_ended(store, "ended")
     assert (report.state, report.dimensions[0].finding, report.sources["wire"].items) == (
         "partial",
         "It is good.",
