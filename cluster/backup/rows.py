@@ -11,7 +11,7 @@ from cluster.backup.file_format import Row
 from cluster.records.records import CODEC
 
 _FIRST_PAGE = 16
-_MOST_ROWS = 1_000
+_MOST_ROWS = 200  # the next rows may be much larger
 _PAGE_BYTES = 4 << 20
 
 

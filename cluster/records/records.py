@@ -29,6 +29,7 @@ from cluster.config.problem import nearest
 from cluster.program import program
 
 CODEC = JsonCodec()
+_ADVICE = "use the directory in which the run was started, or name its configuration with --config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,12 @@ def store_settings(config: Path | None, env: Mapping[str, str]) -> StoreSettings
 
 
 @contextlib.contextmanager
-def opened_store(settings: StoreSettings, *, may_lock: bool = False) -> Iterator[Store]:
+def opened_store(settings: StoreSettings, *, may_lock: bool = False, advice: str = "") -> Iterator[Store]:
     """Open an existing store. Raises `ConfigError` if it does not exist, and the errors of the store.
 
-    `may_lock` is that of `open_store`.
+    `may_lock` is that of `open_store`. `advice` says what to do if there is no store.
     """
-    if absence := _absence(settings):
+    if absence := _absence(settings, advice or _ADVICE):
         raise ConfigError(absence)
     found = open_store(settings, may_lock=may_lock)
     try:
@@ -79,18 +80,17 @@ def opened_store(settings: StoreSettings, *, may_lock: bool = False) -> Iterator
 @contextlib.contextmanager
 def store_if_any(settings: StoreSettings) -> Iterator[Store | None]:
     """Open a store as `opened_store` does, or yield None if it does not exist yet."""
-    if _absence(settings):
+    if _absence(settings, _ADVICE):
         yield None
         return
     with opened_store(settings) as found:
         yield found
 
 
-def _absence(settings: StoreSettings) -> str:
+def _absence(settings: StoreSettings, advice: str) -> str:
     """Return why there is no store yet, empty if there may be one."""
     if isinstance(settings, SqliteSettings) and not Path(settings.path).exists():
-        hint = "use the directory in which the run was started, or name its configuration with --config"
-        return f"there is no store at {settings.path}: {hint}"
+        return f"there is no store at {settings.path}: {advice}"
     if isinstance(settings, MemorySettings):
         return "store.kind is memory: the store ends with its run"
     return ""

@@ -83,6 +83,22 @@ def test_a_connection_that_the_server_ended_is_replaced_and_the_commit_can_be_ma
         assert backend(store) != first
 
 
+def test_a_snapshot_whose_connection_is_lost_is_an_error_and_shows_no_later_rows(pg):
+    with closing(PostgresStore(pg.url)) as store:
+        store.commit(WriteBatch({b"a": b"1"}))
+
+        def read():
+            with store.snapshot() as snapshot:
+                assert snapshot.get(b"a") == b"1"
+                pg.run(f"SELECT pg_terminate_backend({backend(store)}, 5000)")
+                return snapshot.scan(b"", b"\xff", 10)
+
+        with pytest.raises(StoreUnavailableError):
+            read()
+        store.commit(WriteBatch({b"a": b"2"}))
+        assert store.get(b"a") == b"2"
+
+
 def test_a_commit_waits_for_a_lock_no_longer_than_its_deadline(pg, monkeypatch):
     monkeypatch.setattr(postgres, "WAIT_S", 1.0)
     with closing(PostgresStore(pg.url)) as store, closing(psycopg.connect(pg.url)) as other:

@@ -262,3 +262,27 @@ def test_a_place_is_a_file_or_a_url(place, shown):
 def test_a_place_that_names_no_store_is_refused(place, why):
     with pytest.raises(ConfigError, match=why):
         settings_of(place, {})
+
+
+class LargeRows:
+    """A store whose first rows are small and whose other rows have a megabyte."""
+
+    def __init__(self):
+        self.pages = []
+
+    def scan(self, low, high, limit):
+        first = int(low.rstrip(b"\0")[1:] or b"-1") + 1
+        page = [
+            (b"k%04d" % n, b"x" * (100 if n < 500 else 1_000_000))
+            for n in range(first, min(700, first + limit))
+        ]
+        self.pages.append(sum(len(value) for _, value in page))
+        return page
+
+
+def test_the_size_of_a_page_follows_the_size_of_the_rows():
+    store = LargeRows()
+    assert sum(1 for _ in rows.paged(store, b"k", b"l")) == 700
+    assert max(store.pages) <= 200_000_000  # where the size changes
+    assert store.pages[-2] <= 4 << 20
+    assert len(store.pages) < 50
