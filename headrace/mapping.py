@@ -98,7 +98,7 @@ def map(
     retry_failed: ask all failed rows again, not only those that may succeed.
     replace: an answer replaces a column of the table with its name; otherwise that is an error.
     overwrite: `output` replaces any file; otherwise only an earlier result for a table with these columns.
-    config: a configuration whose sections `llm`, `limits`, `store` and `cluster` are used.
+    config: a configuration whose sections `llm`, `limits`, `store`, `cluster` and `telemetry` are used.
     base_url: the URL of a server that speaks chat completions, or the dialect of the preset.
     api_key: its key; by default the environment variable HEADRACE_API_KEY or OPENAI_API_KEY.
     progress: whether to show progress; None: in a notebook and on a terminal.

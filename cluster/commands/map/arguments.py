@@ -118,7 +118,9 @@ Parameters = Annotated[
 SharedConfig = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="A configuration: its llm, limits, store and cluster are used."
+        "--config",
+        metavar="FILE",
+        help="A configuration: its llm, limits, store, cluster and telemetry are used.",
     ),
 ]
 KeyColumn = Annotated[

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from cluster.config.model import HeadraceConfig
     from cluster.config.paths import KeyPath
 
-_SHARED = ("llm", "limits", "store", "cluster", "http")  # sections that `map` takes from a configuration
+# Sections that `map` takes from a configuration.
+_SHARED = ("llm", "limits", "store", "cluster", "http", "telemetry")
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 _MOST_NAME = 48
 EMBEDDING = "embedding"  # the column of vectors
@@ -56,8 +57,9 @@ class MapQuestion:
     `output` holds the columns: mapping forms by name, or what else ``evaluate.output`` accepts. With `embed`,
     the name of a column, vectors of `prompt` are asked for, and there is no `output`. `model` and
     `base_url` are described by `endpoint_of`. `config` is a configuration whose `llm`, `limits`, `store`,
-    `cluster` and `http` are used. `params` are parameters of the model, such as ``temperature``. `tasks` is
-    the section of the input, None for rows in memory. `overrides` are ``a.b=value``.
+    `cluster`, `http` and `telemetry` are used. `params` are parameters of the model, such as
+    ``temperature``. `tasks` is the section of the input, None for rows in memory. `overrides` are
+    ``a.b=value``.
     """
 
     prompt: str

@@ -189,6 +189,7 @@ def shared(tmp_path):
         '    - {name: strong, base_url: "http://strong.test/v1", model: large, api_key: "${MINE}"}\n'
         "evaluate: {prompt: other, output: {x: {type: string}}}\n"
         "store: {kind: memory}\n"
+        "telemetry: {log_format: json}\n"
     )
     return path
 
@@ -203,6 +204,7 @@ def test_a_configuration_lends_its_models_and_its_store(shared):
         7,
     )
     assert config.steps[0].endpoints == ()
+    assert config.telemetry.log_format == "json"
 
 
 @pytest.mark.parametrize("model", ["strong", "large"])
