@@ -184,6 +184,8 @@ def test_the_service_is_served_as_on_other_clusters(built):
     assert ours.keys() == plain.keys()
     assert ours["http_options"] == plain["http_options"] | {"host": "0.0.0.0"}  # noqa: S104 - with a token
     (app,), (plain_app,) = ours["applications"], plain["applications"]
+    assert app["deployments"][0]["ray_actor_options"]["num_cpus"] > 0  # so no replica is on the head
+    assert cluster_of("service", built)["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     assert app["import_path"] == f"headrace.{plain_app['import_path']}"  # as in the wheel
 
 
