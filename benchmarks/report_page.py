@@ -28,6 +28,8 @@ PLACE = ROOT / ".headrace" / "bench" / "report"
 _GOALS = {"file": 5.0, "usable": 2.0, "search": 200.0, "sort": 200.0}
 _REPEATS = 7
 _WORDS = ("tone", "reliable", "task-0007", "evidence points", "nonce:7", "wiki", "no such word")
+_MARKS = ("usable", "searchable")
+_MARKED = "performance.getEntriesByName('%s')[0].startTime / 1000"
 _TIMED = """(async () => {
   const view = document.querySelector('input[type=search]');
   const before = performance.now();
@@ -77,23 +79,18 @@ async def timed(path: Path) -> tuple[dict[str, float], Page]:
     with TemporaryDirectory() as folder:
         async with opened(path.as_uri(), Path(folder)) as page:
             await page.until("document.documentElement?.dataset.ready === 'searchable'")
-            found: dict[str, list[float]] = {
-                "usable": [],
-                "searchable": [],
-                "items": [],
-                "search": [],
-                "sort": [],
-            }
-            for _ in range(_REPEATS):
-                await page.call("Page.reload")
-                await page.until("document.documentElement?.dataset.ready === 'searchable'")
-                found["usable"].append(
-                    await page.value("performance.getEntriesByName('usable')[0].startTime / 1000")
-                )
-                found["searchable"].append(
-                    await page.value("performance.getEntriesByName('searchable')[0].startTime / 1000")
-                )
-            await page.value("location.hash = '#/items'")
+            found: dict[str, list[float]] = {name: [] for name in (*_MARKS, "items", "search", "sort")}
+            for view in ("#/", "#/items"):
+                await page.value(f"location.hash = '{view}'")
+                for _ in range(_REPEATS):
+                    await page.call("Page.reload")
+                    await page.until("document.documentElement?.dataset.ready === 'searchable'")
+                    marks = {name: await page.value(_MARKED % name) for name in _MARKS}
+                    if view == "#/items":
+                        found["items"].append(marks["usable"])
+                    else:
+                        for name, seconds in marks.items():
+                            found[name].append(seconds)
             await page.until("document.querySelectorAll('.rows tbody tr').length === 100")
             for word in _WORDS:
                 typed = f"view.value = {json.dumps(word)}; view.dispatchEvent(new Event('input'));"
@@ -125,6 +122,12 @@ def main() -> None:
         ("size of the file", f"{size:.2f} MB", size <= _GOALS["file"], "≤ 5 MB"),
         ("written in", f"{took_s:.1f} s, {most_mb:.0f} MB of memory", True, ""),
         ("usable after", f"{times['usable']:.2f} s", times["usable"] <= _GOALS["usable"], "≤ 2 s"),
+        (
+            "the same, opened at the items",
+            f"{times['items']:.2f} s",
+            times["items"] <= _GOALS["usable"],
+            "≤ 2 s",
+        ),
         ("prompts searchable after", f"{times['searchable']:.2f} s", True, ""),
         ("slowest search", f"{times['search']:.0f} ms", times["search"] <= _GOALS["search"], "≤ 200 ms"),
         ("slowest sort", f"{times['sort']:.0f} ms", times["sort"] <= _GOALS["sort"], "≤ 200 ms"),

@@ -14,7 +14,7 @@ from actors.core.errors import Blame, HeadraceError
 from actors.core.run_id import check_directory_name
 from cluster.commands.command_line import RunId, StoreConfig, errors_shown
 from cluster.records.records import opened, store_settings
-from cluster.report.console import stderr_console
+from cluster.report.console import plain, stderr_console
 
 app = typer.Typer()
 
@@ -55,21 +55,23 @@ def report(
     from cluster.golden.file import golden_path  # noqa: PLC0415 - same as the page
     from cluster.page.writing import PageOptions, write_page  # noqa: PLC0415 - loads numpy and jinja2
 
-    with errors_shown(stderr_console()), opened(config, os.environ) as store:
+    console = stderr_console()
+    with errors_shown(console), opened(config, os.environ) as store:
         path = output or Path(f"{check_directory_name(run_id)}.html")
         try:
             golden = golden_path(store_settings(config, os.environ), run_id)
             options = PageOptions(tuple(redact or ()), golden, max_mb)
-            page = write_page(store, run_id, path, time.time(), options)
+            with console.status(f"reading {plain(run_id)} …"):  # a million tasks take minutes
+                page = write_page(store, run_id, path, time.time(), options)
         except OSError as error:
             raise UnwritableError(
                 f"{path} cannot be written: {error.strerror}; name another --output"
             ) from error
         if page.kept < page.tasks:
-            stderr_console().print(
+            console.print(
                 f"the page holds {page.kept:,} of {page.tasks:,} tasks, failures first, to stay below "
                 f"{max_mb:g} MB; --max-mb raises that. Its summary covers all tasks"
             )
         typer.echo(str(path))
-        if open_it:
-            webbrowser.open(path.absolute().as_uri())
+        if open_it and not webbrowser.open(path.absolute().as_uri()):
+            console.print("there is no browser here that could show it")

@@ -12,13 +12,15 @@ from actors.core.journal.rows import ACCEPTED
 from actors.core.messages.journal import AttemptView
 from actors.core.messages.tasks import RAW, DimensionResult, ItemResult, ItemState
 from actors.core.messages.values import Json
+from actors.runtime.log_guard import censored
 from cluster.history.asked import HIDDEN_VALUE, RunQuestions
 from cluster.page.columns import PageColumn, PageTables
 from cluster.program import program
 from cluster.report.failures import OTHER_CAUSES, FailureCause, forms_of
-from cluster.report.task_history import AskedStep, TaskHistory, outcome_of
+from cluster.report.task_history import AskedItem, AskedStep, TaskHistory, outcome_of
 
 MOST_CHARACTERS = 20_000  # of a text
+MOST_OF_TASK = 2_000_000  # characters: of the prompts of one task
 _LABEL_CHARACTERS = 140
 _CALL_CHARACTERS = 12  # as `why` shows a call
 _SHORTEST_HIDDEN = 4  # characters: a shorter value occurs in ordinary text
@@ -72,7 +74,7 @@ class RowMaker:
                 "calls": report.calls.billed,
                 "cost": report.usage.known_cost(is_priced=history.is_priced),
                 "seconds": round(report.elapsed_s, 2),
-                "error": _cut("\n".join(report.errors)) or None,
+                "error": _told("\n".join(report.errors)) or None,
             }
         scores = {} if report is None else {one.name: _rounded(one.score) for one in report.dimensions}
         item = report.items[0] if report is not None and report.items and not self._tables.items else None
@@ -107,7 +109,7 @@ class RowMaker:
                     "source": result.source,
                     "state": result.state.value,
                     "cost": result.usage.known_cost(is_priced=history.is_priced),
-                    "error": error and _cut(f"step {result.step}: {error}" if result.step else error),
+                    "error": error and _told(f"step {result.step}: {error}" if result.step else error),
                 }
             rows.append(
                 [
@@ -149,7 +151,7 @@ class RowMaker:
                 if event.kind == "reopened"
             ],
             "findings": [_finding(result, asked.get(name)) for name, result in results.items()],
-            "asked": [[_step(step) for step in item.steps] for item in history.items],
+            "asked": _asked(history.items),
             "texts": [None if item.result is None else item.result.text for item in history.items],
             "attempts": [self._attempt(one, history) for one in history.attempts],
         }
@@ -172,7 +174,7 @@ class RowMaker:
             one.usage.known_cost(is_priced=history.is_priced),
             one.repeats,
             int(one.is_hedge),
-            _cut(one.message),
+            _told(one.message),
         ]
 
     def _moment(self, at: float) -> float:
@@ -205,6 +207,21 @@ def cause_label(cause: FailureCause) -> str:
     """Return the cause as the page's filter shows it."""
     text = cause.text
     return text if len(text) <= _LABEL_CHARACTERS else f"{text[: _LABEL_CHARACTERS - 1]}…"
+
+
+def _asked(items: Iterable[AskedItem]) -> list[list[dict[str, Json]]]:
+    """Return what the steps asked about each item, without prompts as soon as they are too long together."""
+    left = MOST_OF_TASK
+    asked = []
+    for item in items:
+        steps = [_step(step) for step in item.steps]
+        for step in steps:
+            left -= len(step.get("prompt", ""))
+            if left < 0 and "prompt" in step:
+                del step["prompt"]
+                step["note"] = f"the page has no room for this prompt: `{program()} why` shows it"
+        asked.append(steps)
+    return asked
 
 
 def _step(step: AskedStep) -> dict[str, Json]:
@@ -270,6 +287,11 @@ def _cell(value: Json) -> Json:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
+
+
+def _told(text: str) -> str:
+    """Return the text of an error, without the secrets that this process knows."""
+    return _cut(censored(text)) if text else ""
 
 
 def _cut(text: str) -> str:
