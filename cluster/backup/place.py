@@ -8,7 +8,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from actors.core.errors import ConfigError
-from actors.journal.stores.opening import PostgresSettings, RedisSettings, SqliteSettings, StoreSettings
+from actors.journal.stores.opening import (
+    MemorySettings,
+    PostgresSettings,
+    RedisSettings,
+    SqliteSettings,
+    StoreSettings,
+)
 from cluster.config.loading import loaded
 
 _CONFIGS = (".yaml", ".yml", ".json")
@@ -20,7 +26,12 @@ def settings_of(place: str, env: Mapping[str, str]) -> StoreSettings:
     if "://" in place:
         return _of_url(place, env)
     if place.endswith(_CONFIGS):
-        return loaded(Path(place), env=env).store.settings()
+        settings = loaded(Path(place), env=env).store.settings()
+        if isinstance(settings, MemorySettings):
+            raise ConfigError(
+                f"store.kind of {place} is memory: such a store ends with the process that has it"
+            )
+        return settings
     path = Path(place)
     if path.is_dir():
         raise ConfigError(f"{place} is a directory: name the file of the store in it, such as state.db")

@@ -105,9 +105,7 @@ class Restorer:
                 f"the store has these runs: {', '.join(conflicts[:_SHOWN])}{more}. Nothing was changed. "
                 "--replace removes them and restores those of the backup"
             )
-        kept = (
-            self._pruner.prune_named(existing, dry_run=True).kept or self._pruner.prune_named(existing).kept
-        )
+        kept = self._pruner.prune_named(existing, or_none=True).kept
         if kept:
             run, why = kept[0]
             raise RunTakenError(f"run {run.run_id} is not replaced: {why}. Stop it first")

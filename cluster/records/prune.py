@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from actors.core.errors import ConfigError
@@ -68,13 +68,16 @@ class Pruner:
         self._codec = CheckedCodec(CODEC)
         self._me = f"prune:{secrets.token_hex(6)}".encode()
 
-    def prune_named(self, run_ids: Sequence[str], *, dry_run: bool = False) -> Pruned:
-        """Remove these runs. Raises `ConfigError` for a run that is unknown or not finished."""
+    def prune_named(self, run_ids: Sequence[str], *, dry_run: bool = False, or_none: bool = False) -> Pruned:
+        """Remove these runs. Raises `ConfigError` for a run that is unknown or not finished.
+
+        `or_none`: remove none if one of them has to be kept.
+        """
         runs = [found_run(self._store, run_id) for run_id in run_ids]
         for run in runs:
             if why := self._reason_to_keep(run):
                 raise ConfigError(f"run {run.run_id} is kept: {why}")
-        return self._prune(runs, dry_run=dry_run)
+        return self._prune(runs, dry_run=dry_run, or_none=or_none)
 
     def prune_old(self, older_than_s: float, now: float, *, keep: int = 0, dry_run: bool = False) -> Pruned:
         """Remove the runs that ended before `now` - `older_than_s`, by the clocks of their owners.
@@ -90,14 +93,14 @@ class Pruner:
         ]
         return self._prune(runs, dry_run=dry_run)
 
-    def _prune(self, runs: Sequence[RunView], *, dry_run: bool) -> Pruned:
+    def _prune(self, runs: Sequence[RunView], *, dry_run: bool, or_none: bool = False) -> Pruned:
         removed: list[RunView] = []
         kept: list[tuple[RunView, str]] = []
-        for run in runs:
-            why = self._reason_to_keep(run)
-            silent = None
-            if not why and run.state == RUNNING:
-                silent, why = self._silence(run)
+        judged: Iterable[tuple[RunView, Observed | None, str]] = ((run, *self._judged(run)) for run in runs)
+        if or_none:
+            judged = list(judged)
+            dry_run = dry_run or any(why for _, _, why in judged)
+        for run, silent, why in judged:
             if why:
                 kept.append((run, why))
                 continue
@@ -105,6 +108,11 @@ class Pruner:
                 self._remove(run.run_id, silent)
             removed.append(run)
         return Pruned(tuple(removed), tuple(kept))
+
+    def _judged(self, run: RunView) -> tuple[Observed | None, str]:
+        """Return the last sign of a silent owner, if the run has one, and the reason to keep the run."""
+        why = self._reason_to_keep(run)
+        return self._silence(run) if not why and run.state == RUNNING else (None, why)
 
     def _reason_to_keep(self, run: RunView) -> str:
         if self._unfinished or is_finished(run):

@@ -32,9 +32,9 @@ def answered(path):
 
 
 @pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("is_migrated", [False, True], ids=["as-it-is", "migrated"])
+@pytest.mark.parametrize("is_moved", [False, True], ids=["as-it-is", "migrated-and-restored"])
 async def test_runs_of_an_earlier_release_are_continued_and_no_answer_is_asked_again(
-    driver, start_llm_here, release, is_migrated
+    driver, start_llm_here, release, is_moved
 ):
     store = driver.directory / ".headrace" / "state.db"
     store.parent.mkdir(mode=0o700)
@@ -43,9 +43,15 @@ async def test_runs_of_an_earlier_release_are_continued_and_no_answer_is_asked_a
         shutil.copy(DATA / name, driver.directory)
     endpoint = await start_llm_here()
     env = {"LLM_URL": f"{endpoint.base}/v1", "LLM_KEY": "sk-canary-of-the-fixture"}
-    if is_migrated:
-        migrated = await driver("migrate", str(store))
-        assert migrated.code == 0, migrated.stderr
+    if is_moved:
+        for arguments in (
+            ("migrate", str(store)),
+            ("backup", str(store), "b"),
+            ("restore", "b", "new.db"),
+        ):
+            done = await driver(*arguments)
+            assert done.code == 0, done.stderr
+        (driver.directory / "new.db").replace(store)
     before = answered(store)
     map_run = next(run_id for run_id in before if run_id.startswith("map-"))
     assert all(before.values())

@@ -12,6 +12,7 @@ from actors.core.journal.batch import WriteBatch
 from actors.core.journal.format import VERSION, check_format
 from actors.core.messages.journal import CloseRun, Finish, ReadSpent, TaskTally
 from actors.journal.stores.memory import MemoryStore
+from actors.journal.stores.opening import SqliteSettings
 from cluster.backup import restoring, rows
 from cluster.backup.file_format import BackupError, BackupWriter
 from cluster.backup.place import settings_of
@@ -262,6 +263,16 @@ def test_a_place_is_a_file_or_a_url(place, shown):
 def test_a_place_that_names_no_store_is_refused(place, why):
     with pytest.raises(ConfigError, match=why):
         settings_of(place, {})
+
+
+def test_a_configuration_names_its_store_unless_that_is_in_memory(tmp_path):
+    path = tmp_path / "c.yaml"
+    steps = "tasks: {kind: range, count: 1}\nevaluate: {prompt: p, output: {a: str}}\n"
+    path.write_text(f"{steps}store: {{kind: sqlite, path: {tmp_path}/s.db}}\n")
+    assert settings_of(str(path), {}) == SqliteSettings(f"{tmp_path}/s.db")
+    path.write_text(f"{steps}store: {{kind: memory}}\n")
+    with pytest.raises(ConfigError, match="is memory: such a store ends with the process"):
+        settings_of(str(path), {})
 
 
 class LargeRows:
