@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -85,9 +85,10 @@ class _Extremes:
 
 
 class RunFigures:
-    """The figures of a run so far."""
+    """The figures of a run so far, without those of the columns `hidden`."""
 
-    def __init__(self, run: RunView, layout: Layout, now: float) -> None:
+    def __init__(self, run: RunView, layout: Layout, hidden: Collection[str], now: float) -> None:
+        self.hidden = hidden
         self.layout = layout
         self.dimensions = stored_dimensions(run.config)
         self.inputs = InputColumns()
@@ -105,7 +106,8 @@ class RunFigures:
             name: _Extremes(ColumnNumbers(name, scales.get(name, (0.0, 1.0)), tasks, whole=False))
             for name in scored
         }
-        self._fields = [(column, _gatherer(column, unit)) for column in layout.outputs]
+        shown = [column for column in layout.outputs if not {column.name, column.field} & {*hidden}]
+        self._fields = [(column, _gatherer(column, unit)) for column in shown]
         self._best: list[Ranked] = []
         self._worst: list[tuple[float, int, Ranked]] = []
 

@@ -6,7 +6,7 @@ Rule: a text longer than `MOST_CHARACTERS` is cut, and says so. The store has al
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from actors.core.journal.rows import ACCEPTED
 from actors.core.messages.journal import AttemptView
@@ -15,6 +15,7 @@ from actors.core.messages.values import Json
 from actors.runtime.log_guard import censored
 from cluster.history.asked import HIDDEN_VALUE, RunQuestions
 from cluster.page.columns import PageColumn, PageTables
+from cluster.page.redaction import Redaction
 from cluster.program import program
 from cluster.report.failures import OTHER_CAUSES, FailureCause, forms_of
 from cluster.report.task_history import AskedItem, AskedStep, TaskHistory, outcome_of
@@ -23,22 +24,27 @@ MOST_CHARACTERS = 20_000  # of a text
 MOST_OF_TASK = 2_000_000  # characters: of the prompts of one task
 _LABEL_CHARACTERS = 140
 _CALL_CHARACTERS = 12  # as `why` shows a call
-_SHORTEST_HIDDEN = 4  # characters: a shorter value occurs in ordinary text
 
 OPEN = "open"  # the state of a task that has not ended
 
 
 class RowMaker:
-    """Makes the rows of tasks. `hidden` are the columns whose values are replaced."""
+    """Makes the rows of tasks."""
 
     def __init__(
-        self, tables: PageTables, questions: RunQuestions, causes: Iterable[FailureCause], began_at: float
+        self,
+        tables: PageTables,
+        questions: RunQuestions,
+        redaction: Redaction,
+        causes: Iterable[FailureCause],
+        began_at: float,
     ) -> None:
         self._tables = tables
         self._questions = questions
         self._causes = {cause.form: cause_label(cause) for cause in causes}
         self._began_at = began_at
-        self._hidden = questions.hidden
+        self._redaction = redaction
+        self._hidden = redaction.hidden
 
     def rows(
         self, history: TaskHistory, number: int, first_item: int
@@ -50,10 +56,9 @@ class RowMaker:
         """
         task = self._task(history, first_item)
         items = [] if not self._tables.items else self._items(history, number)
-        cleaned: tuple[list[Json], list[list[Json]], Json] = self._redacted(
-            history, (task, items, self._history(history))
-        )
-        return cleaned
+        document = (task, items, self._history(history))
+        task, items, told = self._redaction.cleaned(document, history.task.params, history.report)
+        return task, items, told
 
     # ---- tables ------------------------------------------------------------------------------------------
 
@@ -180,28 +185,6 @@ class RowMaker:
     def _moment(self, at: float) -> float:
         return round(at - self._began_at, 3)
 
-    # ---- redaction ---------------------------------------------------------------------------------------
-
-    def _redacted(self, history: TaskHistory, document: Json) -> Json:
-        """Return a document without the hidden values, which an answer or an error may quote."""
-        if not self._hidden:
-            return document
-        secrets = sorted({*self._hidden_texts(history)}, key=len, reverse=True)
-        return _without(document, secrets) if secrets else document
-
-    def _hidden_texts(self, history: TaskHistory) -> Iterator[str]:
-        answers = (
-            values
-            for item in history.items
-            if item.result is not None
-            for values in item.result.values.values()
-        )
-        for values in (history.task.params, *answers):
-            for name in self._hidden & values.keys():
-                text = str(values[name]).strip()
-                if len(text) >= _SHORTEST_HIDDEN:
-                    yield text
-
 
 def cause_label(cause: FailureCause) -> str:
     """Return the cause as the page's filter shows it."""
@@ -254,19 +237,6 @@ def _finding(result: DimensionResult, asked: AskedStep | None) -> dict[str, Json
 
 def _short(**members: Json) -> dict[str, Json]:
     return {name: value for name, value in members.items() if value is not None and value not in ("", [])}
-
-
-def _without(value: Json, secrets: list[str]) -> Json:
-    match value:
-        case str():
-            for secret in secrets:
-                value = value.replace(secret, HIDDEN_VALUE)
-            return value
-        case dict():
-            return {name: _without(each, secrets) for name, each in value.items()}
-        case list() | tuple():
-            return [_without(each, secrets) for each in value]
-    return value
 
 
 def _cell(value: Json) -> Json:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -25,6 +27,7 @@ from cluster.statistics.intervals import Interval, wilson
 
 _TEXT_CHARACTERS = 2_000
 _CONFIG_CHARACTERS = 200_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def page_summary(
@@ -61,7 +64,7 @@ def page_summary(
             (name, one, one.percentiles()) for name, one in sorted(figures.course.endpoints.items())
         ],
         "sources": sorted(figures.sources.items()),
-        "config": _config(run.config),
+        "config": _config(run.config, is_redacted=bool(figures.hidden)),
         "program": program(),
         "share": _share,
     }
@@ -145,8 +148,10 @@ def _share(count: int, whole: int) -> Interval | None:
     return wilson(count, whole) if 0 <= count <= whole and whole else None
 
 
-def _config(config: Json) -> str:
-    text = orjson.dumps(config, option=orjson.OPT_INDENT_2).decode()
+def _config(config: Mapping[str, Json], *, is_redacted: bool) -> str:
+    """Return the configuration as text. Its tasks may be rows of the input, with hidden values."""
+    shown = {name: value for name, value in config.items() if name != "tasks" or not is_redacted}
+    text = orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode()
     return text[:_CONFIG_CHARACTERS]
 
 
@@ -188,6 +193,11 @@ def _bounds(interval: Interval) -> str:
     return f"{interval.low * 100:.1f}–{interval.high * 100:.1f}"  # noqa: RUF001 - a range
 
 
+def _address(text: str) -> str:
+    """Return a text as a part of an address, as the page's scripts encode it."""
+    return quote(_SURROGATE.sub("\ufffd", text), safe="")
+
+
 def _text(value: object) -> str:
     return plain(str(value), _TEXT_CHARACTERS)
 
@@ -196,6 +206,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "number": _number,
     "seconds": _seconds,
     "text": _text,
+    "address": _address,
     "cost": cost,
     "compact": compact,
     "interval": _interval,

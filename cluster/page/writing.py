@@ -32,6 +32,7 @@ from cluster.page.blocks import BlockFile, PageFullError, TableBlocks
 from cluster.page.columns import PageTables, page_tables
 from cluster.page.document import GoldenFigures, PageContent, PageData, TableData, frame
 from cluster.page.figures import RunFigures
+from cluster.page.redaction import Redaction
 from cluster.page.rows import RowMaker
 from cluster.page.selection import Selection, is_failure
 from cluster.records.reading import all_ended, events_of, silent_runs, tasks_in_order
@@ -84,6 +85,7 @@ class _PageWriter:
         self._run: RunView = found_run(store, run_id)
         self._is_priced = is_priced(self._run)
         self._is_live = self._run.state == RUNNING and not silent_runs(store, [self._run])
+        self._redaction = Redaction(options.hidden)
         self._failed = self._open = 0
 
     def write(self, path: Path) -> WrittenPage:
@@ -115,7 +117,8 @@ class _PageWriter:
     def _figures(self) -> RunFigures:
         """Return the figures of all tasks."""
         run = self._run
-        figures = RunFigures(run, Layout.stored(run.config, is_priced=self._is_priced), self._now)
+        layout = Layout.stored(run.config, is_priced=self._is_priced)
+        figures = RunFigures(run, layout, self._redaction.hidden, self._now)
         for view, report in self._tasks():
             attempts = read_attempts(self._store, CODEC, run.run_id, view.key)
             self._failed += is_failure(report)
@@ -146,7 +149,8 @@ class _PageWriter:
     def _tasks(self) -> Iterator[tuple[TaskView, Report | None]]:
         for view in tasks_in_order(self._store, self._run.run_id):
             data = self._store.get(keys.report(self._run.run_id, view.key))
-            yield view, None if data is None else load_report(CODEC, data)
+            report = None if data is None else load_report(CODEC, data)
+            yield view, report and self._redaction.report(view.params, report)
 
     def _spooled(
         self,
@@ -162,7 +166,7 @@ class _PageWriter:
         rows = figures.items + total
         selection = self._fitting(total * MOST_ROWS / rows, total) if rows > MOST_ROWS else Selection()
         questions = RunQuestions(self._run, self._options.hidden)
-        maker = RowMaker(tables, questions, causes, self._run.began_at)
+        maker = RowMaker(tables, questions, self._redaction, causes, self._run.began_at)
         for number in range(_MOST_PASSES):
             spool.seek(0)
             spool.truncate()

@@ -39,7 +39,7 @@ def figures_of(*reports):
     run = RunView(
         "run-7", "demo", "succeeded", 0.0, 60.0, tally, Spent(CallCounts(), Usage()), CONFIG, {}, {}
     )
-    figures = RunFigures(run, Layout.stored(CONFIG), 60.0)
+    figures = RunFigures(run, Layout.stored(CONFIG), (), 60.0)
     for report in reports:
         figures.add(Task(report.key), report, ())
     return figures

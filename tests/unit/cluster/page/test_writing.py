@@ -7,7 +7,7 @@ import re
 import pytest
 from msgspec.structs import replace
 
-from actors.core.errors import ConfigError
+from actors.core.errors import Blame, ConfigError, Failure, FailureKind
 from actors.core.messages.journal import Accept, CloseRun, Collected
 from actors.core.messages.tasks import (
     DimensionResult,
@@ -91,7 +91,7 @@ def test_failed_rows_are_counted_by_cause_with_a_remedy_and_open_ones_are_shown(
     assert f"retry {run.run_id} --failed --partial" in page.document.text
 
 
-def sourced_run(finding="It is good."):
+def sourced_run(finding="It is good.", key="t1"):
     """Return a run with a source, whose task has two items and a finding about them."""
     output = {"quality": {"type": "number", "min": 0, "max": 10}, "note": {"type": "string"}}
     step = {"name": "rate", "prompt": "Rate {text}", "output": output}
@@ -100,11 +100,11 @@ def sourced_run(finding="It is good."):
         "dimensions": ({"name": "quality", "field": "quality"},),
     }
     run = StoredRun(job(evaluate=step, **changes), keep="calls", codec=CODEC)
-    task = Task("t1", {"city": "Ulm"})
+    task = Task(key, {"city": "Ulm"})
     run.desk.tell(Accept(run.run_id, task))
     texts = {"wire:0": "It works.", "wire:1": "It does not."}
     items = tuple(Item(each, "wire", text) for each, text in texts.items())
-    run.desk.tell(Collected(run.run_id, "t1", (Fetched("wire", items),)))
+    run.desk.tell(Collected(run.run_id, key, (Fetched("wire", items),)))
     values = {"rate": {"quality": 7.5, "note": "fine"}}
     results = (
         ItemResult("wire:0", "wire", ItemState.SUCCEEDED, values),
@@ -161,12 +161,27 @@ def test_a_page_may_load_nothing_and_names_no_handler(tmp_path):
 
 
 def test_hidden_columns_are_nowhere_in_the_page(tmp_path):
-    run = rows_run(row("r1", "a mug from Ann Smith"), row("r2"))
+    inline = {"kind": "inline", "tasks": ({"key": "r1", "params": {"owner": "Ann Smith"}},)}
+    run = rows_run(row("r1", "a mug from Ann Smith"), row("r2"), tasks=inline)
+    task = row("r3")
+    run.desk.tell(Accept(run.run_id, task))
+    error = Failure(FailureKind.PERMANENT, Blame.TASK, "no such person: Ann Smith")
+    item = ItemResult("rows:r3", "rows", ItemState.FAILED, {}, error, "triage")
+    run.end(run.report(task, TaskState.FAILED, (item,), Usage()))
     page = page_of(run, tmp_path, hidden=("owner", "label"))
-    assert "Ann Smith" not in str(page.blocks)
+    assert "Ann Smith" not in f"{page.source}{page.blocks}"
+    assert "bad" not in page.document.text.replace('"bad"', "")  # but for the configuration
     assert page.rows("tasks")[0]["owner"] == page.rows("tasks")[0]["label"] == "[redacted]"
     assert page.histories()[1]["asked"][0][0]["prompt"] == "Rate a mug for [redacted]"
     assert page.histories()[1]["attempts"][0][0] == page.histories()[1]["asked"][0][0]["call"]
+    assert page.rows("tasks")[2]["cause"] == ["permanent: no such person: [redacted]"]
+
+
+def test_a_link_to_a_task_is_one_part_of_an_address(tmp_path):
+    run = sourced_run(key="a/b ?#\ud800")
+    page = page_of(run, tmp_path)
+    links = [attributes["href"] for tag, attributes in page.document.elements if tag == "a"]
+    assert "#/task/a%2Fb%20%3F%23%EF%BF%BD" in links
 
 
 @pytest.mark.parametrize(("hidden", "said"), [("ownr", "no such column"), ("id", "holds the keys")])
