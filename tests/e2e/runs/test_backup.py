@@ -12,7 +12,8 @@ import pytest
 
 from actors.journal.stores.sqlite import SqliteStore
 from cluster.backup.file_format import BackupReader
-from cluster.records.reading import attempts_by_task
+from cluster.records.reading import all_ended, attempts_by_task
+from cluster.records.records import found_run
 
 TASKS, ITEMS, IN_FLIGHT = 30, 2, 6
 CALLS = TASKS * (ITEMS + 1)
@@ -36,9 +37,14 @@ async def half(driver, start_llm):
 
 
 def answered(path):
+    """Return the keys of the answered calls, after a check that all rows are of one moment."""
     with closing(SqliteStore(str(path))) as store:
-        attempts = [each for task in attempts_by_task(store, "half").values() for each in task]
-    return {each.call_key for each in attempts if each.billed}
+        tasks, run = attempts_by_task(store, "half"), found_run(store, "half")
+        assert run.tasks.accepted == len(tasks)
+        assert run.tasks.ended == sum(1 for _ in all_ended(store, "half"))
+    billed = [each.call_key for task in tasks.values() for each in task if each.billed]
+    assert run.spent.counts.billed == len(billed) == len(set(billed))
+    return set(billed)
 
 
 async def test_a_run_is_continued_from_a_backup_and_only_later_answers_are_asked_again(driver, half):
