@@ -163,7 +163,7 @@ class _PageWriter:
         total = figures.tasks + self._open
         most_bytes = max(self._options.most_mb * 1e6 - _FRAME_BYTES, 0)
         shown = frozenset(figures.shown_keys())
-        rows = figures.items + total
+        rows = total if figures.layout.is_map else total + figures.items
         selection = self._fitting(total * MOST_ROWS / rows, total) if rows > MOST_ROWS else Selection()
         questions = RunQuestions(self._run, self._options.hidden)
         maker = RowMaker(tables, questions, self._redaction, causes, self._run.began_at)
