@@ -10,7 +10,7 @@ import math
 import random
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -24,6 +24,7 @@ MOST_VALUES = 100_000
 MOST_LABELS = 500
 SHOWN_LABELS = 12
 MOST_BINS = 24
+_LABEL_CHARACTERS = 60  # of a free text that is a label
 _FEW_LABELS = 30  # a text column with more different values has no labels
 
 
@@ -152,8 +153,8 @@ class Labels:
             self._missing += 1
             return
         self._count += 1
-        for each in value if isinstance(value, list | tuple) else (value,):
-            label = label_of(each)
+        entries = value if isinstance(value, list | tuple) else (value,)
+        for label in dict.fromkeys(map(label_of, entries)):  # a label counts once for each value
             if label in self._counts or len(self._counts) < MOST_LABELS:
                 self._counts[label] += 1
             else:
@@ -162,12 +163,17 @@ class Labels:
     def spread(self) -> LabelSpread | None:
         """Return how often the labels occur, None for a text column whose values are rarely equal."""
         seen = [pair for pair in self._counts.most_common() if pair[1] or not self._free]
-        if self._free and (not seen or len(seen) > _FEW_LABELS or self._count < 2 * len(seen)):
+        if self._free and not self._recur([label for label, _ in seen]):
             return None
         others = self._others + sum(count for _, count in seen[SHOWN_LABELS:])
         return LabelSpread(
             self.name, self._count, self._missing, tuple(seen[:SHOWN_LABELS]), others, self._unit
         )
+
+    def _recur(self, labels: Sequence[str]) -> bool:
+        """Return whether free texts are labels: few, short, and each found several times on average."""
+        is_few = 0 < len(labels) <= min(_FEW_LABELS, self._count / 2)
+        return is_few and max(map(len, labels)) <= _LABEL_CHARACTERS
 
 
 def label_of(value: Json) -> str:

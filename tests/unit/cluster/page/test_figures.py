@@ -118,7 +118,7 @@ def test_labels_are_shown_of_choices_lists_and_texts_that_recur():
     )
     for number in range(100):
         declared.add("a")
-        lists.add(["x", "y"] if number % 2 else ["x"])
+        lists.add(["x", "y", "x"] if number % 2 else ["x"])
         rare.add(f"id {number}")
         common.add("Ulm" if number % 3 else None)
     assert declared.spread().labels == (("a", 100), ("b", 0))
