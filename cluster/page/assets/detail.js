@@ -1,7 +1,7 @@
 // One task, or one item: prompts, answers, evidence, attempts and cost. The same facts as `headrace why`.
 
 const OUTCOMES = { answered: "succeeded", reused: "succeeded", refused: "partial", in_doubt: "partial", in_flight: "open" };
-const FIELDS = ["call", "number", "endpoint", "began", "took", "outcome", "billed", "in", "out", "cost", "repeats", "hedge", "message"];
+const FIELDS = ["call", "number", "endpoint", "began", "took", "outcome", "billed", "tokens", "cost", "repeats", "hedge", "message"];
 
 function named(attempt) {
   return Object.fromEntries(FIELDS.map((name, place) => [name, attempt[place]]));
@@ -39,6 +39,15 @@ function tableWith(title, header, rows) {
   );
 }
 
+// Returns the tokens of an attempt: input and output, and the parts of them that the endpoint reports.
+function tokensOf([input, output, cached, stored, reasoning]) {
+  if (!input && !output) return NOTHING;
+  const parts = [[cached, "cached"], [stored, "stored in a cache"], [reasoning, "reasoning"]];
+  const known = parts.filter(([count]) => count).map(([count, name]) => `${number(count)} ${name}`);
+  const both = `${number(input)} + ${number(output)}`;
+  return known.length ? [both, element("div", { class: "dim" }, known.join(", "))] : both;
+}
+
 function attemptTable(report, attempts, callName) {
   if (!attempts.length) return element("p", { class: "dim" }, "No request was sent to an endpoint.");
   const header = [["began"], ["call"], ["attempt", "number"], ["endpoint"], ["outcome"], ["took", "number"], ["tokens", "number"], ["cost", "number"], ["message"]];
@@ -49,7 +58,7 @@ function attemptTable(report, attempts, callName) {
     visible(one.endpoint || "unknown"),
     element("span", { class: `state ${OUTCOMES[one.outcome] ?? "failed"}` }, visible(one.outcome).replace("_", " ")),
     seconds(one.took),
-    one.in || one.out ? `${number(one.in)} + ${number(one.out)}` : NOTHING,
+    tokensOf(one.tokens),
     one.billed ? money(one.cost) : one.outcome === "in_doubt" ? "perhaps billed" : one.outcome === "in_flight" ? NOTHING : "not billed",
     visible(one.message),
   ]);

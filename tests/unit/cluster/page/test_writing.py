@@ -23,9 +23,12 @@ from actors.core.messages.values import Usage
 from cluster.config.model import HeadraceConfig
 from cluster.golden.file import GoldenFile
 from cluster.golden.records import Decision, GoldenRecord, Order
+from cluster.history.asked import RunQuestions
 from cluster.page import writing
 from cluster.page.writing import PageOptions, write_page
-from cluster.records.records import CODEC
+from cluster.records.reading import history_of
+from cluster.records.records import CODEC, found_run
+from cluster.report.task_history import history_document
 from tests.unit.support.page_reader import PageReader
 from tests.unit.support.stored_run import StoredRun
 
@@ -72,10 +75,28 @@ def test_a_row_has_its_input_its_answer_its_prompt_and_its_attempts(tmp_path):
     assert asked[0]["prompt"] == "Rate a lamp for Ann Smith"
     (attempt,) = page.histories()[1]["attempts"]
     assert attempt[0] == asked[0]["call"]
-    assert (attempt[2], attempt[5], attempt[7:10]) == ("e", "answered", [20, 5, 0.01])
+    assert (attempt[2], attempt[5], attempt[7:9]) == ("e", "answered", [[20, 5, 0, 0, 0], 0.01])
     assert page.index["steps"] == [{"name": "triage", "system": "Be brief.", "prompt": STEP["prompt"]}]
     assert second["label"] == "bad"
     assert "All 2 rows succeeded" in page.document.text
+
+
+def test_a_task_shows_the_facts_that_why_shows(tmp_path):
+    run = rows_run(row("r1"))
+    run.reject(row("r2"))
+    page = page_of(run, tmp_path)
+    for key, shown in zip(("r1", "r2"), page.histories(), strict=True):
+        history = history_of(run.store, run.run_id, key)
+        known = history_document(RunQuestions(found_run(run.store, run.run_id)).of(run.store, history))
+        (why,) = known["attempts"]
+        (attempt,) = shown["attempts"]
+        facts = [why[name] for name in ("number", "endpoint", "took_s", "outcome", "billed")]
+        assert attempt[0] == why["call"][:12]
+        assert [attempt[place] for place in (1, 2, 4, 5, 6)] == facts
+        assert attempt[7:] == [[*why["tokens"].values()], why["cost_usd"], why["repeats"], 0, why["message"]]
+        (step,) = known["items"][0]["steps"]
+        assert shown["asked"][0][0]["prompt"] == step["prompt"]
+        assert page.rows("tasks")[int(key[1]) - 1]["cost"] == known["report"]["cost_usd"]
 
 
 def test_failed_rows_are_counted_by_cause_with_a_remedy_and_open_ones_are_shown(tmp_path):
