@@ -79,15 +79,20 @@ def page_tables(figures: RunFigures) -> PageTables:
         PageColumn(one.name, "score", low=one.minimum, high=one.maximum) for one in figures.dimensions
     )
     overall = (PageColumn("overall", "score", low=0.0, high=1.0),) if scores else ()
+    ends = tuple(
+        PageColumn(f"{one.name}.{end}", "number", is_hidden=True)
+        for one in (*overall, *scores)
+        for end in ("low", "high")
+    )
     if figures.layout.is_map:
-        return PageTables((*before, *inputs, *outputs, *overall, *scores, *after), (), tuple(types))
+        return PageTables((*before, *inputs, *outputs, *overall, *scores, *after, *ends), (), tuple(types))
     counts = (
         PageColumn("items", "integer"),
         PageColumn("not answered", "integer"),
         PageColumn("calls", "integer"),
     )
     first = PageColumn("first item", "integer", is_hidden=True)
-    tasks = (*before, *inputs, *overall, *scores, *counts, *after, first)
+    tasks = (*before, *inputs, *overall, *scores, *counts, *after, *ends, first)
     items = (
         PageColumn("task", "task"),
         PageColumn("item", "item"),

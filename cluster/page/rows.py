@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 
 from actors.core.journal.rows import ACCEPTED
 from actors.core.messages.journal import AttemptView
-from actors.core.messages.tasks import RAW, DimensionResult, ItemResult, ItemState
+from actors.core.messages.tasks import RAW, DimensionResult, ItemResult, ItemState, Report
 from actors.core.messages.values import Json
 from actors.runtime.log_guard import censored
 from cluster.history.asked import HIDDEN_VALUE, RunQuestions
 from cluster.page.columns import PageColumn, PageTables
+from cluster.page.figures import RunFigures, interval_of
 from cluster.page.redaction import Redaction
 from cluster.program import program
 from cluster.report.failures import OTHER_CAUSES, FailureCause, forms_of
@@ -36,13 +37,14 @@ class RowMaker:
         tables: PageTables,
         questions: RunQuestions,
         redaction: Redaction,
-        causes: Iterable[FailureCause],
+        figures: RunFigures,
         began_at: float,
     ) -> None:
         self._tables = tables
         self._questions = questions
-        self._causes = {cause.form: cause_label(cause) for cause in causes}
+        self._causes = {cause.form: cause_label(cause) for cause in figures.failures.causes()}
         self._began_at = began_at
+        self._dimensions = figures.dimensions
         self._redaction = redaction
         self._hidden = redaction.hidden
 
@@ -82,9 +84,22 @@ class RowMaker:
                 "error": _told("\n".join(report.errors)) or None,
             }
         scores = {} if report is None else {one.name: _rounded(one.score) for one in report.dimensions}
+        if report is not None:
+            values |= self._intervals(report)
         item = report.items[0] if report is not None and report.items and not self._tables.items else None
         params = self._questions.shown(view.params)
         return [self._value(column, values, params, scores, item) for column in self._tables.tasks]
+
+    def _intervals(self, report: Report) -> dict[str, Json]:
+        results = {one.name: one for one in report.dimensions}
+        ends = {name: (one.low, one.high) for name, one in results.items()}
+        if report.overall is not None:
+            ends["overall"] = interval_of(report.overall, self._dimensions, results)
+        return {
+            f"{name}.{end}": _rounded(value)
+            for name, interval in ends.items()
+            for end, value in zip(("low", "high"), interval, strict=True)
+        }
 
     def _value(
         self,

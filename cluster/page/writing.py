@@ -37,7 +37,6 @@ from cluster.page.rows import RowMaker
 from cluster.page.selection import Selection, is_failure
 from cluster.records.reading import all_ended, events_of, silent_runs, tasks_in_order
 from cluster.records.records import CODEC, found_run
-from cluster.report.failures import FailureCause
 from cluster.report.tables.columns import Layout
 from cluster.report.task_history import TaskHistory
 from cluster.report.views import is_priced
@@ -93,15 +92,16 @@ class _PageWriter:
         tables = page_tables(figures)
         _check_hidden(self._options.hidden, tables, figures)
         path.parent.mkdir(parents=True, exist_ok=True)
-        causes = figures.failures.causes()
         # The page may hold what others must not read: both files are readable by their owner alone.
         with tempfile.TemporaryFile(dir=path.parent) as spool:
-            data, kept = self._spooled(spool, figures, tables, causes)
+            data, kept = self._spooled(spool, figures, tables)
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             try:
                 with os.fdopen(handle, "wb") as file:
                     golden = self._golden(figures)
-                    content = PageContent(self._run, figures, causes, golden, self._history(), data)
+                    content = PageContent(
+                        self._run, figures, figures.failures.causes(), golden, self._history(), data
+                    )
                     before, after = frame(content, self._now)
                     file.write(before)
                     spool.seek(0)
@@ -152,13 +152,7 @@ class _PageWriter:
             report = None if data is None else load_report(CODEC, data)
             yield view, report and self._redaction.report(view.params, report)
 
-    def _spooled(
-        self,
-        spool: BinaryIO,
-        figures: RunFigures,
-        tables: PageTables,
-        causes: Collection[FailureCause],
-    ) -> tuple[PageData, int]:
+    def _spooled(self, spool: BinaryIO, figures: RunFigures, tables: PageTables) -> tuple[PageData, int]:
         """Write the rows of as many tasks as fit to `spool`, and return what the page needs to read them."""
         total = figures.tasks + self._open
         most_bytes = max(self._options.most_mb * 1e6 - _FRAME_BYTES, 0)
@@ -166,7 +160,7 @@ class _PageWriter:
         rows = total if figures.layout.is_map else total + figures.items
         selection = self._fitting(total * MOST_ROWS / rows, total) if rows > MOST_ROWS else Selection()
         questions = RunQuestions(self._run, self._options.hidden)
-        maker = RowMaker(tables, questions, self._redaction, causes, self._run.began_at)
+        maker = RowMaker(tables, questions, self._redaction, figures, self._run.began_at)
         for number in range(_MOST_PASSES):
             spool.seek(0)
             spool.truncate()

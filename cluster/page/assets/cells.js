@@ -54,6 +54,13 @@ function encoded(text) {
   }
 }
 
+// Draws a score, with its interval if the table has one.
+function scoreCell(table, column, row, value) {
+  const [low, high] = ["low", "high"].map((end) => table.place(`${column.name}.${end}`));
+  if (low < 0) return scoreBar(value, column.low, column.high);
+  return intervalBar(value, table.at(low, row), table.at(high, row), [column.low, column.high]);
+}
+
 function textCell(text, words) {
   const size = text.length > 40 ? "long" : text.length > 24 ? "" : "short";
   return element("div", { class: `text ${size}` }, marked(text, words, CELL_CHARACTERS));
@@ -82,7 +89,7 @@ function content(report, table, column, row, value, words) {
     case "state":
       return stateOf(value);
     case "score":
-      return element("div", { class: "score" }, scoreBar(value, column.low, column.high), element("span", { class: "number" }, score(value, column.low, column.high)));
+      return element("div", { class: "score" }, scoreCell(table, column, row, value), element("span", { class: "number" }, score(value, column.low, column.high)));
     case "money":
       return money(value);
     case "seconds":
