@@ -54,11 +54,10 @@ function encoded(text) {
   }
 }
 
-// Draws a score, with its interval if the table has one.
+// Draws a score with its interval.
 function scoreCell(table, column, row, value) {
-  const [low, high] = ["low", "high"].map((end) => table.place(`${column.name}.${end}`));
-  if (low < 0) return scoreBar(value, column.low, column.high);
-  return intervalBar(value, table.at(low, row), table.at(high, row), [column.low, column.high]);
+  const [low, high] = ["low", "high"].map((end) => table.get(`${column.name}.${end}`, row));
+  return intervalBar(value, low, high, [column.low, column.high]);
 }
 
 function textCell(text, words) {

@@ -83,16 +83,6 @@ function score(value, low, high) {
 
 // ---- small drawings --------------------------------------------------------------------------------------
 
-function scoreBar(value, low, high) {
-  const place = Math.min(Math.max((value - low) / (high - low || 1), 0), 1) * 100;
-  return svg(
-    "svg",
-    { class: "row-bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
-    svg("rect", { class: "track", y: 4, width: 100, height: 2 }),
-    svg("rect", { class: "bar", y: 2, width: Math.max(place, 0.5), height: 6 }),
-  );
-}
-
 function intervalBar(value, low, high, scale) {
   const at = (each) => Math.min(Math.max((each - scale[0]) / (scale[1] - scale[0] || 1), 0), 1) * 100;
   const drawn = svg(
