@@ -118,8 +118,8 @@ def _truths(given: Any, sides: Sequence[Side], config: Path | None) -> tuple[dic
     from cluster.compare.truth import table_truths  # noqa: PLC0415 - same
 
     if given is None or isinstance(given, str):
-        return truths_of([given] if given else [], sides, config, os.environ)
-    if isinstance(given, Sequence) and all(isinstance(each, str) for each in given):
+        return truths_of([] if given is None else [given], sides, config, os.environ)
+    if isinstance(given, Sequence) and given and all(isinstance(each, str) for each in given):
         return truths_of(given, sides, config, os.environ)
     table = TableSide("truth", table_of(given).rows, key=sides[0].key)
     return table_truths(table, has_items=TableLevel.ITEMS in sides[0].levels), []

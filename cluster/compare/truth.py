@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import math
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,37 +36,6 @@ class Truth:
     is_sample: bool = True  # otherwise its items were chosen, and a share of them is none of all
     is_asked: bool = True  # otherwise it was found, and may be about other rows
 
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        place: str,
-        values: Iterable[Right],
-        *,
-        is_sample: bool = True,
-        is_asked: bool = True,
-    ) -> Truth:
-        """Return the truth of these values. Raises `ConfigError` for two values of one key."""
-        keys, codes, numbers, rejected = array("q"), array("q"), array("d"), bytearray()
-        for task, item, value, is_rejected in values:
-            keys.append(key_of(task, item))
-            codes.append(code_of(value))
-            is_number = isinstance(value, int | float) and not isinstance(value, bool) and not is_rejected
-            numbers.append(float(value) if is_number else math.nan)
-            rejected.append(is_rejected)
-        if len(np.unique(keys)) < len(keys):
-            raise ConfigError(f"{place}: a key occurs twice; the truth has one value for each key")
-        return cls(
-            name,
-            place,
-            np.array(keys, np.int64),
-            np.array(codes, np.int64),
-            np.array(numbers, np.float64),
-            np.array(rejected, np.bool_),
-            is_sample,
-            is_asked,
-        )
-
     def of_keys(self, keys: Codes) -> Codes:
         """Return the code of the right value of each key, `NULL` if it is not known."""
         places, known = matched(keys, self.keys)
@@ -84,37 +51,65 @@ class Truth:
         return found
 
 
+class _Rights:
+    """Collects the right values of one column."""
+
+    def __init__(self) -> None:
+        self._keys, self._codes, self._numbers = array("q"), array("q"), array("d")
+        self._rejected = bytearray()
+
+    def add(self, right: Right) -> None:
+        """Add a value."""
+        task, item, value, is_rejected = right
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and not is_rejected
+        self._keys.append(key_of(task, item))
+        self._codes.append(code_of(value))
+        self._numbers.append(float(value) if is_number else math.nan)
+        self._rejected.append(is_rejected)
+
+    def truth(self, name: str, place: str, *, is_sample: bool = True, is_asked: bool = True) -> Truth:
+        """Return the values as a truth. Raises `ConfigError` for two values of one key."""
+        keys = np.array(self._keys, np.int64)
+        if len(np.unique(keys)) < len(keys):
+            raise ConfigError(f"{place}: a key occurs twice; the truth has one value for each key")
+        codes, numbers = np.array(self._codes, np.int64), np.array(self._numbers, np.float64)
+        return Truth(
+            name, place, keys, codes, numbers, np.array(self._rejected, np.bool_), is_sample, is_asked
+        )
+
+
 def table_truth(side: Side, column: str, name: str, *, has_items: bool) -> Truth:
     """Return the truth in a column of a table, for the column `name`. Raises `ConfigError`.
 
     A row without a value is left out. `has_items`: a column ``item`` names the item of the task.
     """
     known: set[str] = set()
-
-    def values() -> Iterator[Right]:
-        for answer in side.answers(side.levels[0]):
-            known.update(answer.values)
-            value = answer.values.get(column)
-            if value is not None:
-                item = str(answer.values.get("item") or answer.item) if has_items else ""
-                yield answer.task, item, value, False
-
-    truth = Truth.of(name, side.name, values())
-    if not len(truth.keys):
+    rights = _table_rights(side, known, (column,), has_items=has_items)
+    if column not in rights:
         near = nearest(column, known)
         hint = f"did you mean {near}?" if near else f"its columns are: {', '.join(sorted(known)[:8])}"
         raise ConfigError(f"--truth {side.name}: no row has a value in a column {column!r}; {hint}")
-    return truth
+    return rights[column].truth(name, side.name)
 
 
 def table_truths(side: Side, *, has_items: bool) -> dict[str, Truth]:
-    """Return the truth in each column of a table that has a value."""
-    first = next(iter(side.answers(side.levels[0])))
-    found = {}
-    for column in first.values:
-        with contextlib.suppress(ConfigError):  # the column is empty
-            truth = table_truth(side, column, column, has_items=has_items)
-            found[column] = dataclasses.replace(truth, is_asked=False)
+    """Return the truth in each column of a table that has a value. Raises `ConfigError`."""
+    rights = _table_rights(side, set(), None, has_items=has_items)
+    return {name: each.truth(name, side.name, is_asked=False) for name, each in rights.items()}
+
+
+def _table_rights(
+    side: Side, known: set[str], wanted: Collection[str] | None, *, has_items: bool
+) -> dict[str, _Rights]:
+    """Return the right values of each of the `wanted` columns that has any. `known` gets all columns."""
+    found: dict[str, _Rights] = {}
+    for answer in side.answers(side.levels[0]):
+        known.update(answer.values)
+        item = str(answer.values.get("item") or answer.item) if has_items else ""
+        for name in answer.values if wanted is None else wanted:
+            value = answer.values.get(name)
+            if value is not None:
+                found.setdefault(name, _Rights()).add((answer.task, item, value, False))
     return found
 
 
@@ -127,16 +122,11 @@ def golden_truths(
         records = [
             record for record in golden if record.field == name and record.decision is not Decision.SKIP
         ]
-        values = (
-            (
-                record.task,
-                record.item if has_items else "",
-                record.value if record.states_value else record.answer,
-                not record.states_value,
-            )
-            for record in records
-        )
+        rights = _Rights()
+        for record in records:
+            value = record.value if record.states_value else record.answer
+            rights.add((record.task, record.item if has_items else "", value, not record.states_value))
         if records:
             is_sample = all(record.order is Order.RANDOM for record in records)
-            found[name] = Truth.of(name, place, values, is_sample=is_sample, is_asked=is_asked)
+            found[name] = rights.truth(name, place, is_sample=is_sample, is_asked=is_asked)
     return found

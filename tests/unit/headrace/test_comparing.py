@@ -41,6 +41,9 @@ def test_files_and_a_truth_in_a_file_are_compared(tmp_path):
     [
         ({}, "name the column that identifies a row with key$"),
         ({"key": "id", "truth": [{"id": 1, "mood": "good"}]}, "truth has no right value for the columns"),
+        ({"key": "id", "truth": TRUTH + TRUTH[:1]}, "truth: a key occurs twice; the truth has one value"),
+        ({"key": "id", "truth": []}, "truth: the table has no rows"),
+        ({"key": "id", "truth": ""}, "write FILE:COLUMN"),
         ({"key": "nr"}, 'a: no column is named "nr"'),
     ],
 )
