@@ -74,7 +74,7 @@ class HistoryKeeper:
             _log.info("the history of run %s is not stored up to its end", self._run_id)
 
     async def close(self) -> None:
-        """Stop. What is not stored yet is lost."""
+        """Stop. Records that are not stored yet are lost."""
         if self._timer is not None:
             self._timer.cancel()
         if self._reading is not None:

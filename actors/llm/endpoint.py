@@ -289,7 +289,7 @@ class EndpointSettings(BaseModel):
         stores_for_hours = any(_FOR_AN_HOUR in str(params) for params in (self.params, *steps))
         for tier in map(self._tier, ({}, *steps)):
             found = listed_price(provider, self.base_url, self.model, tier)
-            # A budget reserves the highest price, which must not be that of what nobody asks for.
+            # A budget reserves the highest price, which must not be that of an unused option.
             self._listed[tier] = found if found is None or stores_for_hours else found.without_hours()
 
     def _tier(self, params: Mapping[str, Json]) -> str | None:

@@ -25,7 +25,7 @@ from cluster.config.model import HeadraceConfig
 
 _log = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 5.0  # Ray reports new nodes to nobody
+_LOOK_EVERY_S = 5.0  # Ray does not announce new nodes
 _ANSWER_WITHIN_S = 5.0
 _GONE_WITHIN_S = 10.0
 _LOOK_AGAIN_S = 0.05

@@ -1,7 +1,7 @@
 """Restores runs into a store of any kind.
 
 Rule 1: a run is restored under a new writer, which every commit has as a fence, so that no earlier owner can
-    write to it. It has no heartbeat: nobody runs it.
+    write to it. It has no heartbeat: no process runs it.
 Rule 2: until all rows of a run are there, its state refuses to open it. A run of a few rows is one commit.
 Rule 3: a run whose owner is alive is not replaced.
 """

@@ -97,7 +97,7 @@ def _golden_file(path: str, *, has_items: bool) -> dict[str, Truth]:
 
 
 def preference_of(sides: Sequence[Side], config: Path | None, env: Mapping[str, str]) -> Preference | None:
-    """Return what people preferred who compared two runs blind, None if nobody did."""
+    """Return the preferences of people who compared two runs blind, None if there are none."""
     runs = [side.name for side in sides if side.run is not None]
     if len(runs) < 2:
         return None

@@ -1,1 +1,1 @@
-"""Presents a run: result files, tables, the report page, progress."""
+"""Presents a run: result files, tables, progress, causes of failure."""

@@ -103,7 +103,7 @@ class RedisStore:
     def snapshot(self) -> Iterator[KeyReader]:
         """Yield a copy that the server makes at one moment, and delete the copy at the end.
 
-        The server answers nobody else while it copies. Raises `StoreUnavailableError` if it lacks memory.
+        The server answers no other client while it copies. Raises `StoreUnavailableError` if it lacks memory.
         """
         copies = [name + b":" + secrets.token_hex(6).encode() for name in (_ORDER, _VALUES)]
         with self._translated():

@@ -30,7 +30,10 @@ def compare(
     b: Annotated[str, typer.Argument(help="The run or file that is compared with A.", metavar="B")],
     key: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="The column that names a row in both. Default: as for map."),
+        typer.Option(
+            metavar="COLUMN",
+            help="The column that names a row in both. Default: key, or the numbers of the rows.",
+        ),
     ] = None,
     truth: Annotated[
         list[str] | None,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from actors.core.messages import protocols
 from actors.runtime.plugins import PluginGroup
 from cluster.config.model import load
 from tests.unit.project.test_imports import ORDER
@@ -66,6 +68,30 @@ def test_the_architecture_names_only_messages_that_exist():
     defined = [path.read_text(encoding="utf-8") for path in (ROOT / "actors/core/messages").glob("*.py")]
     assert len(named) > 30
     assert named <= {*re.findall(r"^class (\w+)\(", "".join(defined), re.MULTILINE)}
+
+
+def test_the_architecture_names_every_request():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("## Messages")[1].split("## The way of a call")[0]
+    requests = [
+        protocols.ToDispatcher,
+        protocols.ToClient,
+        protocols.ToSource,
+        protocols.ToPipeline,
+        protocols.ToJournal,
+    ]
+    names = {each.__name__ for request in requests for each in get_args(request) or (request,)}
+    assert names - {*re.findall(r"`(\w+)`", table)} == set()
+
+
+def test_each_decision_has_a_number_of_its_own_which_its_heading_repeats():
+    numbers = {}
+    for page in sorted((ROOT / "docs" / "decisions").glob("0*.md")):
+        number = int(page.name[:4])
+        assert page.read_text(encoding="utf-8").startswith(f"# {number}. "), page.name
+        assert number not in numbers, f"{page.name} and {numbers[number]}"
+        numbers[number] = page.name
+    assert sorted(numbers) == [*range(1, len(numbers) + 1)]
 
 
 def test_the_pages_name_every_group_of_plug_ins():
