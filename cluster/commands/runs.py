@@ -194,7 +194,7 @@ def prune(
         str | None, typer.Option(help="Remove all runs that ended before this age: 90s, 45m, 12h, 30d, 8w.")
     ] = None,
     keep: Annotated[
-        int | None, typer.Option(min=1, help="Remove all runs but as many, those that began last.")
+        int | None, typer.Option(min=1, help="Keep the N runs that began last, and remove the others.")
     ] = None,
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Also remove runs with open tasks whose process has ended.")

@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actors.core.errors import ConfigError
 from actors.core.journal.batch import CheckedCodec
@@ -18,6 +18,7 @@ from actors.journal.stores.base import Store
 from cluster.records.owner_watch import Sign, watched
 from cluster.records.reading import all_runs, newest_runs
 from cluster.records.records import CODEC, found_run
+from cluster.report.console import number
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGE = re.compile(r"([0-9]{1,6})([smhdw])")
@@ -39,10 +40,11 @@ def is_finished(run: RunView) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """The removed runs, and the candidates that are kept, each with the reason."""
+    """The removed runs, the candidates that are kept and why, and how many runs were no candidates."""
 
     removed: tuple[RunView, ...]
     kept: tuple[tuple[RunView, str], ...]
+    others: int = 0
 
 
 class Pruner:
@@ -86,12 +88,13 @@ class Pruner:
         """
         before = now - older_than_s
         newest = {run.run_id for run in newest_runs(self._store, keep)[0]} if keep else set()
-        runs = [
-            run
-            for run in all_runs(self._store)
-            if (run.ended_at or run.began_at) <= before and run.run_id not in newest
-        ]
-        return self._prune(runs, dry_run=dry_run)
+        runs, others = [], 0
+        for run in all_runs(self._store):
+            if (run.ended_at or run.began_at) <= before and run.run_id not in newest:
+                runs.append(run)
+            else:
+                others += 1
+        return replace(self._prune(runs, dry_run=dry_run), others=others)
 
     def _prune(self, runs: Sequence[RunView], *, dry_run: bool, or_none: bool = False) -> Pruned:
         removed: list[RunView] = []
@@ -144,4 +147,7 @@ def prune_lines(pruned: Pruned, *, dry_run: bool) -> Iterator[str]:
         yield f"{run.run_id}: {did} ({run.state}, {run.tasks.accepted:,} tasks)"
     for run, why in pruned.kept:
         yield f"{run.run_id}: kept: {why}"
-    yield f"{len(pruned.removed):,} runs {did}, {len(pruned.kept):,} kept"
+    stay = len(pruned.kept) + pruned.others
+    yield f"{number(len(pruned.removed), 'run')} {did}" + (
+        f", {stay:,} stay{'s' * (stay == 1)}" if stay else ""
+    )

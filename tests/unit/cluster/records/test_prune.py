@@ -104,7 +104,7 @@ def test_a_dry_run_removes_nothing(desk):
     assert desk.store.rows == before
     assert list(prune_lines(pruned, dry_run=True)) == [
         "r1: would be removed (succeeded, 2 tasks)",
-        "1 runs would be removed, 0 kept",
+        "1 run would be removed",
     ]
 
 
@@ -116,6 +116,7 @@ def test_of_old_runs_the_unfinished_are_kept_with_the_reason(desk):
     ((kept, why),) = pruned.kept
     assert kept.run_id == "r10"
     assert why.startswith("it is interrupted, with 2 open tasks; --unfinished removes it")
+    assert list(prune_lines(pruned, dry_run=False))[1:] == [f"r10: kept: {why}", "1 run removed, 1 stays"]
 
 
 def test_the_runs_that_began_last_are_kept(desk):
@@ -124,6 +125,7 @@ def test_the_runs_that_began_last_are_kept(desk):
     assert pruner(desk, unfinished=True).prune_old(DAY_S, desk.now, keep=1).removed == ()
     pruned = pruner(desk, unfinished=True).prune_old(0.0, desk.now, keep=1)
     assert [run.run_id for run in pruned.removed] == [RUN]  # the other one began later
+    assert list(prune_lines(pruned, dry_run=False))[-1] == "1 run removed, 1 stays"
 
 
 def test_a_run_that_is_named_and_not_finished_is_an_error_and_nothing_is_removed(desk):
