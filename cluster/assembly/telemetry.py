@@ -12,10 +12,9 @@ from actors.runtime.telemetry.logs import log_as_json, log_of_run, wants_json, w
 from actors.runtime.telemetry.settings import ActorTelemetry, TraceSettings
 from actors.runtime.telemetry.tracer import Tracer
 from cluster.assembly.actor_settings import form_name
-from cluster.config.kinds.embedding import EmbeddingStep
+from cluster.config.kinds.plain import PlainStep
 from cluster.config.model import HeadraceConfig
 
-_EMBEDDINGS = "embeddings"
 _PROVIDERS = {  # the names of the GenAI semantic conventions, by preset or else by dialect
     "azure": "azure.ai.openai",
     "bedrock": "aws.bedrock",
@@ -41,9 +40,9 @@ def trace_settings(config: HeadraceConfig, life: str) -> TraceSettings | None:
         name=config.name,
         endpoints={one.name: _traced(one) for one in config.llm.endpoints},
         operations={
-            form_name(config, step): _EMBEDDINGS
+            form_name(config, step): step.operation
             for step in config.asked_steps
-            if isinstance(step, EmbeddingStep)
+            if isinstance(step, PlainStep)
         },
         content=traces.content,
     )

@@ -20,6 +20,7 @@ class EmbeddingStep(PlainStep):
     """A step whose answer is a vector."""
 
     does: ClassVar[str] = "makes vectors"
+    operation: ClassVar[str] = "embeddings"
     kind: Literal["embedding"]
     name: Annotated[FieldName, Field(description="names the step and the column of its vectors")] = EMBEDDING
     input: Annotated[

@@ -19,10 +19,11 @@ from cluster.config.kinds.step import When
 class PlainStep(Section):
     """A step with one column, which has its name. No other step asks its endpoints.
 
-    does: what its endpoints do, for messages.
+    does: what its endpoints do, for messages. operation: the name of its calls in traces.
     """
 
     does: ClassVar[str]
+    operation: ClassVar[str]
     name: str
     when: When = None
     endpoint: Annotated[

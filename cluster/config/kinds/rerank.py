@@ -22,6 +22,7 @@ class RerankStep(PlainStep):
     """A step whose answer is the relevance of a document, or that of each document in a list."""
 
     does: ClassVar[str] = "ranks documents"
+    operation: ClassVar[str] = "rerank"
     kind: Literal["rerank"]
     name: Annotated[FieldName, Field(description="names the step and its column")] = RELEVANCE
     query: Annotated[
