@@ -19,7 +19,7 @@ def limit_series(history: History | None, began_at: float) -> list[dict[str, Jso
 
 
 def _busiest(history: History) -> Sequence[EndpointHistory]:
-    used = [one for one in history.endpoints if sum(one.answered) + sum(one.refused) + sum(one.failed)]
+    used = (one for one in history.endpoints if one.is_used)
     return sorted(used, key=lambda one: -sum(one.answered))
 
 

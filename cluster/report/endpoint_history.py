@@ -20,7 +20,7 @@ _WORDS = {
 
 def endpoint_documents(history: History | None) -> list[dict[str, Json]]:
     """Return the sums for each endpoint as JSON objects; none without a history."""
-    return [_document(series) for series in (history or History()).endpoints if series.answered]
+    return [_document(series) for series in (history or History()).endpoints if series.is_used]
 
 
 def _document(series: EndpointHistory) -> dict[str, Json]:

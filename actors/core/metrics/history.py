@@ -73,6 +73,11 @@ class EndpointHistory(Struct, frozen=True, array_like=True):
     in_flight: GaugeHistory
     queued: GaugeHistory
 
+    @property
+    def is_used(self) -> bool:
+        """Whether any attempt was made."""
+        return any(map(any, (self.answered, self.refused, self.failed, self.in_doubt, self.in_flight.most)))
+
 
 class History(Struct, frozen=True):
     """A snapshot. Point i covers `at[i]` to `until[i]`, in seconds since 1970.

@@ -83,7 +83,7 @@ class TraceRules(Struct, frozen=True):
 
 
 class StepFigures(Struct):
-    """What happened to the calls of one step of a task. `computed` steps make no call."""
+    """What happened to the calls of one step of a task."""
 
     began: float
     ended: float

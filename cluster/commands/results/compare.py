@@ -82,7 +82,7 @@ def compare(
             check_condition(fail_if)
         again: tuple[str, ...] = ()
         if noise:
-            from cluster.commands.results.asking_again import NoiseRequest, ask_again  # noqa: PLC0415 - the engines
+            from cluster.commands.noise import NoiseRequest, ask_again  # noqa: PLC0415 - the engines
 
             request = NoiseRequest(a, noise, seed, budget, config, tuple(overrides or ()), is_agreed=yes)
             again = (ask_again(request, console, engine=engine, address=address),)

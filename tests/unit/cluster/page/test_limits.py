@@ -11,7 +11,7 @@ def gauge(*values):
 def endpoint(name, answered, cuts, limit, queued=(0, 0, 0)):
     none = (0, 0, 0)
     counts = (answered, cuts, none, none, cuts)
-    return EndpointHistory(name, *counts, gauge(*limit), gauge(1, 2, 3), gauge(*queued))
+    return EndpointHistory(name, *counts, gauge(*limit), gauge(*answered), gauge(*queued))
 
 
 HISTORY = History(

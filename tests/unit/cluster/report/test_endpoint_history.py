@@ -28,10 +28,12 @@ def test_a_line_has_the_range_of_the_limit_and_what_was_not_answered():
     assert (document["answered"], document["failed"], document["most_queued"]) == (1_200, 0, 900)
 
 
-def test_many_endpoints_are_cut_short_and_a_run_without_a_history_has_none():
+def test_many_endpoints_are_cut_short_and_one_that_was_not_asked_is_left_out():
     lines = list(endpoint_lines(history([f"e{index}" for index in range(7)])))
     assert len(lines) == 6
     assert lines[-1] == "endpoint and 2 more"
-    for known in (None, History()):
+    idle = HistoryRecorder()
+    idle.add(0.0, 1e9, [EndpointReading("idle", limit=16)])
+    for known in (None, History(), idle.history()):
         assert list(endpoint_lines(known)) == []
         assert endpoint_documents(known) == []
