@@ -6,9 +6,7 @@ loads nothing and sends nothing, whatever the texts of an answer hold.
 
 from __future__ import annotations
 
-import base64
 import difflib
-import hashlib
 import math
 import os
 import re
@@ -18,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from actors.core.messages.values import Json
@@ -30,9 +28,10 @@ from cluster.compare.verdict import figure, p_text, percent, points, signed, val
 from cluster.program import VERSION, program
 from cluster.report.tables.targets import explained
 from cluster.statistics.intervals import Interval
+from cluster.web.document import hashed, joined, policy
+from cluster.web.templates import environment
 
 _HERE = Path(__file__).parent / "assets"
-_SHARED = Path(__file__).parents[1] / "page" / "assets" / "base.css"
 _MOST_LABELS = 20  # of a matrix
 _SHADES = 5
 _LEAST_WORDS = 8  # with the spaces between them
@@ -76,13 +75,12 @@ def write_page(result: ComparisonResult, path: Path) -> Path:
 
 def comparison_page(result: ComparisonResult) -> str:
     """Return the page."""
-    styles = _styles()
-    policy = f"default-src 'none'; style-src {_hash(styles)}; base-uri 'none'; form-action 'none'"
+    styles = joined(("base.css", "compare.css"), _HERE)
     return (
         _environment()
         .get_template("compare.html")
         .render(
-            policy=policy,
+            policy=policy(styles=[hashed(styles)]),
             styles=Markup(styles),  # noqa: S704 - our own files
             result=result,
             columns=list(enumerate(result.columns.values(), 1)),
@@ -164,25 +162,10 @@ def _umask() -> int:
 
 
 @cache
-def _styles() -> str:
-    return "\n".join(path.read_text("utf-8").strip() for path in (_SHARED, _HERE / "compare.css"))
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-@cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.tests["detailed"] = is_detailed
-    environment.filters.update(
+    made = environment(_HERE)
+    made.tests["detailed"] = is_detailed
+    made.filters.update(
         censored=censored,
         drawing=drawing,
         figure=figure,
@@ -197,4 +180,4 @@ def _environment() -> Environment:
         value=lambda value: censored(value_text(value)),
         verdict=verdict_text,
     )
-    return environment
+    return made

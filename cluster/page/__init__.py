@@ -1,1 +1,1 @@
-"""The report page: one HTML file of a run. `assets` holds its template, styles, scripts, and uPlot."""
+"""The report page: one HTML file of a run. `assets` holds its template, styles and scripts."""

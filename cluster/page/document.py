@@ -6,14 +6,12 @@ A browser that follows it loads nothing and sends nothing, whatever the texts of
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from actors.core.messages.journal import RunView
@@ -32,10 +30,11 @@ from cluster.report.endpoint_history import endpoint_documents
 from cluster.report.failures import FailureCause
 from cluster.report.item_columns import stored_steps
 from cluster.report.receipt import step_of
+from cluster.web.document import UPLOT, UPLOT_STYLES, asset, hashed, joined, policy
+from cluster.web.templates import environment
 
 _ASSETS = Path(__file__).parent / "assets"
-_STYLES = ("uplot/uPlot.min.css", "base.css", "report.css", "tables.css", "narrow.css")
-_PLOTS = "uplot/uPlot.iife.min.js"
+_STYLES = (UPLOT_STYLES, "base.css", "report.css", "tables.css", "narrow.css")
 _SCRIPTS = ("elements.js", "data.js", "csv.js", "plots.js", "cells.js", "table.js", "detail.js", "report.js")
 _ROWS = "<!-- rows -->"
 
@@ -94,18 +93,14 @@ class PageContent:
 
 def frame(content: PageContent, now: float) -> tuple[bytes, bytes]:
     """Return what stands before and after the rows."""
-    styles = "\n".join(map(_asset, _STYLES))
-    plots, scripts = _asset(_PLOTS), "\n".join(map(_asset, _SCRIPTS))
-    policy = (
-        "default-src 'none'; "
-        f"script-src {_hash(plots)} {_hash(scripts)}; style-src {_hash(styles)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    styles = joined(_STYLES, _ASSETS)
+    plots, scripts = asset(UPLOT), joined(_SCRIPTS, _ASSETS)
+    allowed = policy(scripts=[hashed(plots), hashed(scripts)], styles=[hashed(styles)], img_src="data:")
     text = (
         _environment()
         .get_template("report.html")
         .render(
-            policy=policy,
+            policy=allowed,
             styles=Markup(styles),  # noqa: S704 - our own files
             plots=Markup(plots),  # noqa: S704 - same
             scripts=Markup(scripts),  # noqa: S704 - same
@@ -151,23 +146,8 @@ def _steps(config: Mapping[str, Json]) -> list[dict[str, Json]]:
     ]
 
 
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-@cache
-def _asset(name: str) -> str:
-    return (_ASSETS / name).read_text("utf-8").strip()
-
-
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_ASSETS),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(FILTERS, censored=censored, step=step_of)
-    return environment
+    made = environment(_ASSETS)
+    made.filters.update(FILTERS, censored=censored, step=step_of)
+    return made

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+from cluster.web.document import NONE, SELF, policy
+
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": policy(
+        scripts=[SELF], styles=[SELF], connect_src=SELF, img_src="data:", frame_ancestors=NONE
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",

@@ -1,89 +1,69 @@
-"""The web pages: files of this package and of `cluster.page`, put together into one document each.
+"""The web pages: files of this package and shared ones, put together into one document each.
 
 Rule: a page loads nothing from other addresses, and runs only the scripts whose hashes its policy names.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cluster.web.document import NONE, SELF, UPLOT, UPLOT_STYLES, asset, hashed, policy
+
 _OWN = Path(__file__).parent / "assets"
-_SHARED = Path(__file__).parents[2] / "page" / "assets"
 _STYLES, _SCRIPTS = "<!-- styles -->", "<!-- scripts -->"
-_INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
-_UPLOT = _SHARED / "uplot"
+
+
+@dataclass(frozen=True, slots=True)
+class WebPage:
+    """A page with its policy and its tag, by which a browser asks whether it has changed."""
+
+    text: str
+    policy: str
+    tag: str
 
 
 def live_page(request: Request) -> Response:
     """Return the live page."""
-    scripts = ("rows.js", "api.js", "history.js", "tasks.js", "task.js", "live.js")
-    return _answer(
-        request,
-        _document(
-            "live.html",
-            (_UPLOT / "uPlot.min.css", _SHARED / "base.css", _OWN / "live.css"),
-            (_UPLOT / "uPlot.iife.min.js", _SHARED / "elements.js", *(_OWN / name for name in scripts)),
-        ),
-    )
+    scripts = ("elements.js", "rows.js", "api.js", "history.js", "tasks.js", "task.js", "live.js")
+    return _answer(request, web_page("live.html", (UPLOT_STYLES, "base.css", "live.css"), (UPLOT, *scripts)))
 
 
 def reference(request: Request) -> Response:
     """Return the reference, which is made in the browser from the OpenAPI document."""
-    scripts = ("rows.js", "api.js", "schemas.js", "operations.js", "reference.js")
-    return _answer(
-        request,
-        _document(
-            "reference.html",
-            (_SHARED / "base.css", _OWN / "live.css", _OWN / "reference.css"),
-            (_SHARED / "elements.js", *(_OWN / name for name in scripts)),
-        ),
-    )
+    scripts = ("elements.js", "rows.js", "api.js", "schemas.js", "operations.js", "reference.js")
+    return _answer(request, web_page("reference.html", ("base.css", "live.css", "reference.css"), scripts))
 
 
 @cache
-def _document(frame: str, styles: Sequence[Path], scripts: Sequence[Path]) -> str:
-    text = (_OWN / frame).read_text(encoding="utf-8")
-    return text.replace(_STYLES, _tags("style", styles)).replace(_SCRIPTS, _tags("script", scripts))
+def web_page(frame: str, styles: Sequence[str], scripts: Sequence[str]) -> WebPage:
+    """Return a page: its frame with the texts of styles and scripts, each in an element of its own."""
+    applied, run = ([asset(name, _OWN) for name in names] for names in (styles, scripts))
+    text = asset(frame, _OWN)
+    text = text.replace(_STYLES, _tags("style", applied)).replace(_SCRIPTS, _tags("script", run))
+    allowed = policy(
+        scripts=[hashed(each) for each in run],
+        styles=[hashed(each) for each in applied],
+        connect_src=SELF,
+        img_src=f"{SELF} data:",
+        frame_ancestors=NONE,
+    )
+    return WebPage(text, allowed, f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"')
 
 
-def _tags(kind: str, files: Sequence[Path]) -> str:
-    return "\n".join(f"<{kind}>\n{file.read_text(encoding='utf-8')}</{kind}>" for file in files)
+def _tags(kind: str, texts: Sequence[str]) -> str:
+    return "\n".join(f"<{kind}>{text}</{kind}>" for text in texts)
 
 
-def _answer(request: Request, text: str) -> Response:
+def _answer(request: Request, page: WebPage) -> Response:
     """Return a page, or 304 if the browser has it."""
-    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
-    headers = {"Content-Security-Policy": policy(text), "Cache-Control": "no-cache", "ETag": tag}
-    if tag in request.headers.get("if-none-match", ""):
+    headers = {"Content-Security-Policy": page.policy, "Cache-Control": "no-cache", "ETag": page.tag}
+    if page.tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(text, headers=headers, media_type="text/html; charset=utf-8")
-
-
-@cache
-def policy(text: str) -> str:
-    """Return the content security policy of a page: its scripts and styles by hash, requests to itself."""
-    hashes: dict[str, list[str]] = {"script": [], "style": []}
-    for kind, inner in _INLINE.findall(text):
-        digest = base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
-        hashes[kind].append(f"'sha256-{digest}'")
-    allowed = {kind: " ".join(found) or "'none'" for kind, found in hashes.items()}
-    return "; ".join(
-        (
-            "default-src 'none'",
-            f"script-src {allowed['script']}",
-            f"style-src {allowed['style']}",
-            "connect-src 'self'",
-            "img-src 'self' data:",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        )
-    )
+    return Response(page.text, headers=headers, media_type="text/html; charset=utf-8")

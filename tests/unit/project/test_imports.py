@@ -45,6 +45,7 @@ ORDER = (
     "cluster.config",
     "cluster.statistics",
     "cluster.report",
+    "cluster.web",
     "cluster.draft",
     "cluster.records",
     "cluster.backup",

@@ -50,7 +50,8 @@ def test_the_policy_allows_the_styles_of_the_page_and_nothing_else(result):
     page = comparison_page(result)
     styles = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
     hashed = base64.b64encode(hashlib.sha256(styles.encode()).digest()).decode()
-    assert f"default-src 'none'; style-src 'sha256-{hashed}'; " in page.replace("&#39;", "'")
+    policy = f"default-src 'none'; script-src 'none'; style-src 'sha256-{hashed}'; "
+    assert policy in page.replace("&#39;", "'")
     found = Elements(page)
     assert not found.tags & {"script", "img", "link", "iframe", "object", "form", "b"}
     assert not {name for name in found.attributes if name.startswith("on") or name in ("src", "style")}

@@ -12,7 +12,6 @@ from actors.core.messages.journal import GroupView, TaskTally
 from actors.core.messages.tasks import TaskState
 from actors.core.messages.values import CallCounts, Usage
 from cluster.assembly.topology import TopologyStatistics
-from cluster.http.routes.pages import policy
 from cluster.http.routes.views import batch_document, dumped, moment, pipeline_document, reasons_not_ready
 from tests.unit.support.dispatch_desk import Desk, call
 
@@ -113,10 +112,3 @@ def test_times_are_told_as_the_web_has_them():
 def test_text_that_is_no_unicode_is_escaped():
     assert dumped({"a": "\ud800"}) == b'{"a":"\\ud800"}'
     assert dumped({"a": "é"}) == '{"a":"é"}'.encode()
-
-
-def test_a_page_names_what_it_runs_by_hash():
-    told = policy("<script>1</script><style>a{}</style>")
-    assert "script-src 'sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s='" in told
-    assert "unsafe" not in told
-    assert "script-src 'none'" in policy("<p>")

@@ -1,11 +1,10 @@
-"""The assets of the report page are in place, and what others wrote is as they published it."""
+"""What others wrote among the shared files of pages is as they published it."""
 
 import hashlib
-from pathlib import Path
 
-import cluster.page
+from cluster.web.document import SHARED
 
-UPLOT = Path(cluster.page.__file__).parent / "assets" / "uplot"
+UPLOT = SHARED / "uplot"
 # Of the package uplot 1.6.32 in the npm registry.
 PUBLISHED = {
     "LICENSE": "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
