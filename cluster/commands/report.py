@@ -10,19 +10,12 @@ from typing import Annotated
 
 import typer
 
-from actors.core.errors import Blame, HeadraceError
 from actors.core.run_id import check_directory_name
 from cluster.commands.command_line import RunId, StoreConfig, errors_shown
 from cluster.records.records import opened, store_settings
 from cluster.report.console import plain, stderr_console
 
 app = typer.Typer()
-
-
-class UnwritableError(HeadraceError):
-    """A command cannot write its output file."""
-
-    blame = Blame.CONFIG
 
 
 @app.command()
@@ -58,15 +51,10 @@ def report(
     console = stderr_console()
     with errors_shown(console), opened(config, os.environ) as store:
         path = output or Path(f"{check_directory_name(run_id)}.html")
-        try:
-            golden = golden_path(store_settings(config, os.environ), run_id)
-            options = PageOptions(tuple(redact or ()), golden, max_mb)
-            with console.status(f"reading {plain(run_id)} …"):  # a million tasks take minutes
-                page = write_page(store, run_id, path, time.time(), options)
-        except OSError as error:
-            raise UnwritableError(
-                f"{path} cannot be written: {error.strerror}; name another --output"
-            ) from error
+        golden = golden_path(store_settings(config, os.environ), run_id)
+        options = PageOptions(tuple(redact or ()), golden, max_mb)
+        with console.status(f"reading {plain(run_id)} …"):  # a million tasks take minutes
+            page = write_page(store, run_id, path, time.time(), options)
         if page.kept < page.tasks:
             console.print(
                 f"the page holds {page.kept:,} of {page.tasks:,} tasks, failures first, to stay below "

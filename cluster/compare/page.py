@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,10 +24,10 @@ from cluster.compare.lines import level_text, totals_text, verdict_text
 from cluster.compare.results import ColumnComparison, ColumnKind
 from cluster.compare.verdict import figure, p_text, percent, points, signed, value_text
 from cluster.program import VERSION, program
-from cluster.report.tables.targets import explained
 from cluster.statistics.intervals import Interval
 from cluster.web.document import hashed, joined, policy
 from cluster.web.templates import environment
+from cluster.web.writing import write_file
 
 _HERE = Path(__file__).parent / "assets"
 _MOST_LABELS = 20  # of a matrix
@@ -57,19 +55,8 @@ class IntervalDrawing:
 
 
 def write_page(result: ComparisonResult, path: Path) -> Path:
-    """Write the page, and return its path. The file appears whole or not at all. Raises `ResultsError`."""
-    text = comparison_page(result)
-    with explained(str(path)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-                file.write(text)
-            Path(name).chmod(0o666 & ~_umask())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+    """Write the page, and return its path. Raises `ResultsError`."""
+    write_file(path, [comparison_page(result).encode("utf-8", "replace")])
     return path
 
 
@@ -153,12 +140,6 @@ def _parts(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield "a", "".join(a[a_first:a_last])
         if b_last > b_first:
             yield "b", "".join(b[b_first:b_last])
-
-
-def _umask() -> int:
-    found = os.umask(0)
-    os.umask(found)
-    return found
 
 
 @cache

@@ -1,18 +1,16 @@
 """Writes the page of a run: one pass over its tasks for the figures, another for the rows.
 
 Rule 1: memory does not grow with the run. Rows go to a temporary file, block by block.
-Rule 2: the file appears whole or not at all.
-Rule 3: a page over its maximum size keeps the failed and incomplete tasks first, then others at random, and
+Rule 2: a page over its maximum size keeps the failed and incomplete tasks first, then others at random, and
 says how many are left out. The figures of the summary always cover all tasks.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,8 +36,10 @@ from cluster.page.selection import Selection, is_failure
 from cluster.records.reading import all_ended, events_of, silent_runs, tasks_in_order
 from cluster.records.records import CODEC, found_run
 from cluster.report.tables.columns import Layout
+from cluster.report.tables.targets import explained
 from cluster.report.task_history import TaskHistory
 from cluster.report.views import is_priced
+from cluster.web.writing import OTHERWISE, write_file
 
 MOST_MB = 15.0
 MOST_ROWS = 200_000  # a browser searches them in a second
@@ -72,7 +72,7 @@ class WrittenPage:
 
 
 def write_page(store: Store, run_id: str, path: Path, now: float, options: PageOptions) -> WrittenPage:
-    """Write the page of a run. Raises `ConfigError` for unknown hidden columns, and `OSError`."""
+    """Write the page of a run. Raises `ConfigError` for unknown hidden columns, and `ResultsError`."""
     return _PageWriter(store, run_id, now, options).write(path)
 
 
@@ -91,27 +91,15 @@ class _PageWriter:
         figures = self._figures()
         tables = page_tables(figures)
         _check_hidden(self._options.hidden, tables, figures)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The page may hold what others must not read: both files are readable by their owner alone.
-        with tempfile.TemporaryFile(dir=path.parent) as spool:
-            data, kept = self._spooled(spool, figures, tables)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    golden = self._golden(figures)
-                    content = PageContent(
-                        self._run, figures, figures.failures.causes(), golden, self._history(), data
-                    )
-                    before, after = frame(content, self._now)
-                    file.write(before)
-                    spool.seek(0)
-                    shutil.copyfileobj(spool, file, _COPIED_BYTES)
-                    file.write(after)
-                    size = file.tell()
-                Path(name).replace(path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+        golden, history = self._golden(figures), self._history()
+        with explained(str(path), OTHERWISE):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # In the directory of the page: that of temporary files may be small. Only its owner can read it.
+            with tempfile.TemporaryFile(dir=path.parent) as spool:
+                data, kept = self._spooled(spool, figures, tables)
+                content = PageContent(self._run, figures, figures.failures.causes(), golden, history, data)
+                before, after = frame(content, self._now)
+                size = write_file(path, chain([before], _chunks(spool), [after]))
         return WrittenPage(path, size, kept, figures.tasks + self._open)
 
     def _figures(self) -> RunFigures:
@@ -226,6 +214,12 @@ class _Written:
             history=TableData((), self.history.count, self.history.count, self.history.starts),
             unended=unended,
         )
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
+    while chunk := file.read(_COPIED_BYTES):
+        yield chunk
 
 
 def _check_hidden(hidden: Collection[str], tables: PageTables, figures: RunFigures) -> None:

@@ -17,6 +17,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -54,14 +55,19 @@ class ResultFile(Protocol):
 
 
 class LocalPart:
-    """A file beside `path`. `run_id` is the run that writes it, so that its next owner can remove it."""
+    """A file beside `path`. `run_id` is the run that writes it, so that its next owner can remove it.
 
-    def __init__(self, path: Path, run_id: str = "") -> None:
+    `mode`, without the bits of the umask, says who may read and write it.
+    """
+
+    def __init__(self, path: Path, run_id: str = "", *, mode: int = 0o666) -> None:
         self.path = path
         self._temporary = path.with_name(f".{path.name}.{_mark(run_id)}{secrets.token_hex(4)}.part")
         # Without the buffer, a write may be partial, which pyarrow does not detect. "x" follows no symbolic
         # link that another user has placed there.
-        self.file: IO[bytes] = self._temporary.open("xb", buffering=_BUFFER_BYTES)
+        self.file: IO[bytes] = open(  # noqa: SIM115 - `finish` closes it; a Path takes no opener
+            self._temporary, "xb", buffering=_BUFFER_BYTES, opener=partial(os.open, mode=mode)
+        )
 
     def finish(self) -> None:
         """Sync the file under its temporary name. A second call has no effect."""
@@ -225,15 +231,14 @@ _ADVICE = {
     errno.ENOTDIR: "a file is in the place of a directory; move it away",
     errno.EEXIST: "a file is in the place of a directory; move it away",
 }
+_OTHERWISE = "write to another place (output.directory, or -o), then resume the run"
 
 
 @contextlib.contextmanager
-def explained(name: str) -> Iterator[None]:
-    """Raise an `OSError` as a `ResultsError` that says what to do."""
+def explained(name: str, otherwise: str = _OTHERWISE) -> Iterator[None]:
+    """Raise an `OSError` as a `ResultsError` that says what to do: correct its cause, or `otherwise`."""
     try:
         yield
     except OSError as error:
         what = _ADVICE.get(error.errno or 0) or f"{error.strerror or error}; correct that"
-        raise ResultsError(
-            f"{name}: {what}, or write to another place (output.directory, or -o), then resume the run"
-        ) from error
+        raise ResultsError(f"{name}: {what}, or {otherwise}") from error

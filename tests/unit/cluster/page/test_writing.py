@@ -28,6 +28,7 @@ from cluster.page import writing
 from cluster.page.writing import PageOptions, write_page
 from cluster.records.reading import history_of
 from cluster.records.records import CODEC, found_run
+from cluster.report.tables.targets import ResultsError
 from cluster.report.task_history import history_document
 from tests.unit.support.page_reader import PageReader
 from tests.unit.support.stored_run import StoredRun
@@ -224,6 +225,13 @@ def test_the_golden_set_of_a_run_is_in_its_summary(tmp_path):
     page = page_of(rows_run(row("r1"), row("r2"), row("r3")), tmp_path, golden=golden)
     assert "How right it is" in page.document.text
     assert "50.0% (9.5–90.5)" in page.document.text  # noqa: RUF001 - a range
+
+
+def test_a_page_in_a_place_without_a_folder_is_an_error_that_says_what_to_do(tmp_path):
+    (tmp_path / "page.html").mkdir()
+    with pytest.raises(ResultsError, match=r"page.html: .*, or write the page to another place"):
+        page_of(rows_run(row("r1")), tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
 
 
 def test_a_page_over_its_size_keeps_the_failures_and_says_how_many_it_leaves_out(tmp_path):
