@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from actors.core.messages.values import Json, Usage
-from cluster.report.console import dollars
+from cluster.report.console import cost_text
 from cluster.report.summary import RunSummary, summary_json
 from headrace.progress.summary_html import summary_html
 from headrace.progress.timeline import Timeline
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def cost(self) -> float | None:
-        """The cost in US dollars, at the configured or listed prices; None if no price is known.
+        """The cost in US cost_text, at the configured or listed prices; None if no price is known.
 
         If some endpoints have a price and others have none, it lacks the answers of the others.
         """
@@ -159,7 +159,7 @@ class Run:
 
     def __repr__(self) -> str:
         tasks = self._summary.tasks
-        cost = dollars(self._summary.usage, is_priced=self._summary.is_priced)
+        cost = cost_text(self._summary.usage, is_priced=self._summary.is_priced)
         cost = "of unknown cost" if cost == "unknown" else cost
         return f"<Run {self.id}: {self.state}, {tasks.ended:,} of {tasks.accepted:,} tasks, {cost}>"
 

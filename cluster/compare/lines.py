@@ -17,7 +17,7 @@ from cluster.compare.verdict import (
     signed,
     value_text,
 )
-from cluster.report.console import duration, number, plain
+from cluster.report.console import dollars, duration, number, plain
 
 _MATRIX = 6  # changes of labels that are shown
 _SHOWN = 3  # examples of a column
@@ -47,7 +47,7 @@ def totals_text(totals: SideTotals) -> str:
     if totals.failed:
         parts.append(f"{totals.failed:,} failed")
     if totals.cost_usd is not None:
-        parts.append(f"${totals.cost_usd:,.4f}")
+        parts.append(dollars(totals.cost_usd))
     if totals.tokens is not None:
         parts.append(number(totals.tokens, "token"))
     if totals.seconds is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from actors.core.messages.values import Json
-from cluster.report.console import duration
+from cluster.report.console import dollars, duration
 
 ASK_ABOVE_USD = 1.0
 ASK_ABOVE_ROWS = 1_000
@@ -95,7 +95,7 @@ class Estimate:
         yield " · ".join([*counts, f"{self.todo.low:,.0f} to do"])
         yield _line("input", self.input_tokens, _count)
         yield _line("output", self.output_tokens, _count)
-        yield _line("cost", self.usd, _dollars)
+        yield _line("cost", self.usd, dollars)
         yield _line("time", self.seconds, duration)
         for note in self.notes:
             yield f"note    {note}"
@@ -113,7 +113,7 @@ class Estimate:
 def against(estimate: Estimate, *, usd: float, tokens: int, seconds: float) -> str:
     """Return a line that compares an estimate with what the job took."""
     parts = [
-        f"${usd:,.4f}, estimated {_spread(estimate.usd, _dollars)}",
+        f"{dollars(usd)}, estimated {_spread(estimate.usd, dollars)}",
         f"{_count(tokens)} tokens, estimated {_spread(estimate.tokens, _count)}",
         f"{duration(seconds)}, estimated {_spread(estimate.seconds, duration)}",
     ]
@@ -141,7 +141,3 @@ def _count(value: float) -> str:
             scaled = value / (1e3 if size == 1e4 else size)
             return f"{scaled:.3g}{unit}" if scaled < 1000 else f"{scaled:,.0f}{unit}"
     return f"{value:,.0f}"
-
-
-def _dollars(value: float) -> str:
-    return f"${value:,.2f}" if value >= 1 or not value else f"${value:.2g}" if value >= 1e-4 else "<$0.0001"

@@ -13,6 +13,7 @@ from cluster.estimate.bounds import Amount, Bounds
 from cluster.estimate.count import JobCount
 from cluster.estimate.figures import Estimate, Figure
 from cluster.estimate.measure import SampleCost
+from cluster.report.console import dollars
 
 _TEXT = "counted over all rows: prompts, system text, schema and fields in words, about 4 characters a token"
 _LATER = "counted without answers of earlier steps; which steps are asked depends on them"
@@ -66,7 +67,7 @@ def from_sample(count: JobCount, bounds: Bounds, measured: SampleCost, spent: Us
     )
     left_usd = _left(cost, spent.cost_usd, unasked.usd, at_most if is_bounded else math.inf)
     basis = _basis(measured)
-    paid = f"{basis}; ${spent.cost_usd:,.4f} spent so far, its answers kept"
+    paid = f"{basis}; {dollars(spent.cost_usd)} spent so far, its answers kept"
     return _estimate(
         count,
         _figure(count, left_in, f"prompts counted; {basis}"),

@@ -19,7 +19,7 @@ from cluster.page.figures import RunFigures
 from cluster.page.remedies import remedy_of
 from cluster.page.rows import cause_label
 from cluster.program import program
-from cluster.report.console import dollars, duration, plain
+from cluster.report.console import cost_text, duration, plain
 from cluster.report.failures import FailureCause
 from cluster.report.receipt import receipt_of
 from cluster.report.views import is_priced, moment, stopped_by
@@ -106,7 +106,8 @@ def _facts(run: RunView, figures: RunFigures, lasted: float, *, priced: bool) ->
     spent, counts = run.spent.usage, run.spent.counts
     tasks = figures.tasks
     unit = "row" if figures.layout.is_map else "task"
-    facts = [("cost", cost(spent, priced), f"{cost(_each(spent, tasks), priced)} a {unit}" if tasks else "")]
+    each = f"{cost_text(_each(spent, tasks), is_priced=priced)} a {unit}" if tasks else ""
+    facts = [("cost", cost_text(spent, is_priced=priced), each)]
     facts.append(("calls", f"{counts.billed:,}", _others(run)))
     facts.append(
         (
@@ -158,13 +159,6 @@ def _config(config: Mapping[str, Json], *, is_redacted: bool) -> str:
 # ---- text ------------------------------------------------------------------------------------------------
 
 
-def cost(usage: Usage, priced: bool) -> str:  # noqa: FBT001 - a filter of the template
-    """Return a cost with as many digits as it needs."""
-    known = usage.known_cost(is_priced=priced)
-    digits = 2 if not known or known >= 1 else 4 if known >= 0.01 else 6
-    return dollars(usage, is_priced=priced, digits=digits)
-
-
 def compact(count: int) -> str:
     """Return a large count in thousands or millions."""
     for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k")):
@@ -207,7 +201,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "seconds": _seconds,
     "text": _text,
     "address": _address,
-    "cost": cost,
+    "cost": cost_text,
     "compact": compact,
     "interval": _interval,
     "bounds": _bounds,

@@ -255,10 +255,10 @@ def panel(view: ProgressView, remaining_s: float | None) -> RenderableType:
     if view.sources:
         grid.add_row("sources", _sources(view))
     grid.add_row("limited by", Text(plain(view.binding)) if view.binding else Text("nothing", style="dim"))
-    budget = f" of ${view.budget_usd:,.2f}" if view.budget_usd is not None else ""
+    budget = f" of {dollars(view.budget_usd)}" if view.budget_usd is not None else ""
     usage = Usage(view.tokens, 0, view.cost_usd)
     no_price = "" if view.is_priced or not view.tokens else " (an endpoint has no price)"
-    cost = dollars(usage, is_priced=view.is_priced)
+    cost = cost_text(usage, is_priced=view.is_priced)
     grid.add_row("cost", Text(f"{cost}{budget}{no_price} · {view.tokens:,} tokens"))
     title = Text(" · ".join(plain(part, 40) for part in (view.name, view.run_id) if part))
     subtitle = Text(duration(view.elapsed_s))
@@ -317,10 +317,19 @@ def number(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def dollars(usage: Usage, *, is_priced: bool = True, digits: int = 4) -> str:
+def dollars(usd: float | None) -> str:
+    """Return an amount with as many digits as it needs. `money` of the pages' scripts has the same rule."""
+    if usd is None:
+        return "unknown"
+    if 0 < usd < 0.000001:
+        return "<$0.000001"
+    digits = 2 if not usd or usd >= 1 else 4 if usd >= 0.01 else 6
+    return f"${usd:,.{digits}f}"
+
+
+def cost_text(usage: Usage, *, is_priced: bool = True) -> str:
     """Return a cost; "unknown" for tokens that cost nothing only because an endpoint has no price."""
-    cost = usage.known_cost(is_priced=is_priced)
-    return "unknown" if cost is None else f"${cost:,.{digits}f}"
+    return dollars(usage.known_cost(is_priced=is_priced))
 
 
 def duration(seconds: float) -> str:

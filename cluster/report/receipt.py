@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from actors.core.messages.journal import ReceiptLine, Spent
 from actors.core.messages.values import Json, Usage
 from actors.pipeline.task_rules import EVALUATE, SYNTHESIZE
-from cluster.report.console import dollars, plain
+from cluster.report.console import cost_text, plain
 
 FINDINGS = "findings"  # in place of a step: the findings of dimensions
 _MOST_LINES = 50
@@ -59,14 +59,14 @@ def usage_text(usage: Usage, *, is_priced: bool = True) -> str:
     """Return the cost and the tokens as text. `is_priced`: the prices of all endpoints are known."""
     if is_priced or not usage.tokens:
         return _usage_text(usage, is_priced=is_priced)
-    cost, tokens = dollars(usage, is_priced=is_priced), ", ".join(_tokens(usage))
+    cost, tokens = cost_text(usage, is_priced=is_priced), ", ".join(_tokens(usage))
     if usage.cost_usd:
         return f"at least {cost} (an endpoint has no price; {tokens})"
     return f"{cost} (no price is known; {tokens})"
 
 
 def _usage_text(usage: Usage, *, is_priced: bool) -> str:
-    return " · ".join((dollars(usage, is_priced=is_priced), *_tokens(usage)))
+    return " · ".join((cost_text(usage, is_priced=is_priced), *_tokens(usage)))
 
 
 def _tokens(usage: Usage) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from actors.core.messages.journal import AttemptView, LoggedEvent, TaskView
 from actors.core.messages.tasks import ItemResult, Report
 from actors.core.messages.values import Json, Usage
 from actors.core.task.reports import report_line
-from cluster.report.console import dollars, duration, plain, visible
+from cluster.report.console import cost_text, duration, plain, visible
 from cluster.report.receipt import usage_text
 from cluster.report.views import CAUSE_CHARACTERS, counts_text, moment
 
@@ -214,7 +214,7 @@ def _attempts_lines(history: TaskHistory) -> Iterator[str]:
 
 
 def _cost(usage: Usage, *, is_priced: bool) -> str:
-    cost = dollars(usage, is_priced=is_priced, digits=6)
+    cost = cost_text(usage, is_priced=is_priced)
     return "at an unknown price" if cost == "unknown" else cost
 
 

@@ -15,7 +15,7 @@ from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import TaskState
 from actors.core.messages.values import CallCounts, Json
 from cluster.program import program
-from cluster.report.console import dollars, duration, plain
+from cluster.report.console import cost_text, duration, plain
 from cluster.report.failures import skip_text
 from cluster.report.receipt import receipt_json, receipt_lines, receipt_of, usage_text
 
@@ -113,7 +113,7 @@ def runs_lines(runs: Sequence[RunView], silent: frozenset[str], now: float) -> I
     for run in runs:
         state = "running?" if run.run_id in silent else plain(run.state, 12)
         ended = f"{run.tasks.ended:,}/{_total(run):,}"
-        cost = dollars(run.spent.usage, is_priced=is_priced(run))
+        cost = cost_text(run.spent.usage, is_priced=is_priced(run))
         age = age_text(now - run.began_at)
         yield f"{plain(run.run_id, 60):<{width}}  {state:<12}  {ended:>15}  {cost:>12}  {age:>8}"
     for run in runs:

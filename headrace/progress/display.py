@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from cluster.report.console import ProgressDisplay, ProgressView, TaskPace, duration, plain, stderr_console
+from cluster.report.console import (
+    ProgressDisplay,
+    ProgressView,
+    TaskPace,
+    dollars,
+    duration,
+    plain,
+    stderr_console,
+)
 from cluster.report.summary import RunSummary
 from headrace.progress.background import Display
 
@@ -121,7 +129,7 @@ def notebook_line(view: ProgressView, remaining_s: float | None, unit: str) -> s
         f"{view.tasks.failed:,} failed" if view.tasks.failed else "",
         f"{view.calls_per_s:,.0f} calls/s",
         f"limit {sum(endpoint.limit for endpoint in view.endpoints):,}",
-        f"${view.cost_usd:,.2f}" if view.cost_usd else "",
+        dollars(view.cost_usd) if view.cost_usd else "",
         f"{duration(view.elapsed_s)}",
         "" if remaining_s is None else f"{duration(remaining_s)} left",
         plain(view.binding, 80),
@@ -141,7 +149,7 @@ def ended_text(summary: RunSummary, unit: str) -> str:
             if (count := getattr(tasks, state))
         ),
         f"{summary.open_tasks:,} not ended" if summary.open_tasks else "",
-        f"${summary.usage.cost_usd:,.4f}" if summary.usage.cost_usd else "",
+        dollars(summary.usage.cost_usd) if summary.usage.cost_usd else "",
         duration(summary.elapsed_s),
     ]
     return f"{' · '.join(filter(None, parts))} · run {summary.run_id}"

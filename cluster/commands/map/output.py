@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.core.messages.journal import Spent, TaskTally
-from cluster.report.console import dollars, plain
+from cluster.report.console import cost_text, plain
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunSummary
 from cluster.report.tables.columns import TableName
@@ -57,7 +57,7 @@ def spent_now(before: Spent, summary: RunSummary) -> str:
     spent = summary.usage.less(before.usage)
     if billed <= 0:
         return f"nothing was paid this time: all {summary.calls.billed:,} answers are of earlier times"
-    cost = dollars(spent, is_priced=summary.is_priced)
+    cost = cost_text(spent, is_priced=summary.is_priced)
     cost = "at an unknown price" if cost == "unknown" else cost
     return f"this time {billed:,} calls were billed, {cost}; the figures above are of the whole run"
 

@@ -50,8 +50,9 @@ function number(value) {
 
 function money(value) {
   if (typeof value !== "number") return "unknown";
-  if (value === 0) return "$0";
-  return `$${value < 0.01 ? value.toFixed(6) : value.toFixed(value < 1 ? 4 : 2)}`;
+  if (value > 0 && value < 0.000001) return "<$0.000001";
+  const digits = value === 0 || value >= 1 ? 2 : value >= 0.01 ? 4 : 6;
+  return `$${value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })}`;
 }
 
 function seconds(value) {

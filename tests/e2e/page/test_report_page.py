@@ -23,8 +23,10 @@ from actors.core.messages.values import Usage
 from cluster.config.model import HeadraceConfig
 from cluster.page.writing import PageOptions, write_page
 from cluster.records.records import CODEC
+from cluster.web.document import asset
 from tests.e2e.support import axe
 from tests.e2e.support.browser import CHROMIUM, opened
+from tests.unit.support.amounts import AMOUNTS
 from tests.unit.support.stored_run import StoredRun
 
 pytestmark = pytest.mark.skipif(
@@ -171,6 +173,9 @@ async def test_rows_open_to_their_prompt_and_their_cause(tmp_path):
         assert "permanent: HTTP 400: no" in text
         await go(page, "#/task/none")
         assert "Not in this file" in await page.value("document.getElementById('explore').innerText")
+        amounts = json.dumps([usd for usd, _ in AMOUNTS])  # tables write them as the summary does
+        written = await page.value(f"(() => {{ {asset('elements.js')}\nreturn {amounts}.map(money) }})()")
+        assert written == [text for _, text in AMOUNTS]
 
 
 @pytest.mark.skipif(not axe.PLACE.exists(), reason="NO AXE: `make browser` fetches axe-core")

@@ -38,7 +38,7 @@ async def test_a_sample_is_kept_and_the_estimate_is_compared_with_what_the_run_t
 
     mapped = await driver("map", *ASKED, "-o", "out.jsonl", "--json")
     assert mapped.code == 0, mapped.stderr
-    assert "actual  $0.0000, estimated $0.00" in mapped.stderr
+    assert "actual  $0.00, estimated $0.00" in mapped.stderr
     assert len((driver.directory / "out.jsonl").read_text().splitlines()) == ROWS
     assert read_ledger(driver.directory / "ledger.jsonl").sums().billed == ROWS, (
         "an answer was paid for twice"

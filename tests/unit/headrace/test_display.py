@@ -47,7 +47,7 @@ def cell():
 def test_a_snapshot_is_one_line_of_safe_html():
     assert notebook_line(VIEW, 8.0, "rows") == (
         '<progress max="500" value="302"></progress> 302/500 rows · 2 failed · 41 calls/s · limit 36 · '
-        "$0.12 · 12 s · 8.0 s left · the limit of &lt;a&gt;"
+        "$0.1230 · 12 s · 8.0 s left · the limit of &lt;a&gt;"
     )
 
 

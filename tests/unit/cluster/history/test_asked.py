@@ -108,12 +108,12 @@ def test_the_lines_show_prompts_answers_times_and_costs_and_obey_no_escape_seque
     lines = list(history_lines(history(run_of())))
     text = "\n".join(lines)
     for part in (
-        "item     rows:r1: succeeded, $0.000000",
+        "item     rows:r1: succeeded, $0.00",
         "  system Be brief.",
         "  prompt Rate this:\n         A mug.",
         '"why": "broken"',
         "UTC, call ",
-        "answered in 1.0 s, billed 20 + 5 tokens, $0.010000",
+        "answered in 1.0 s, billed 20 + 5 tokens, $0.0100",
     ):
         assert part in text
     assert "\x1b" not in text

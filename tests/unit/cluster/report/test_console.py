@@ -17,12 +17,14 @@ from cluster.report.console import (
     SourceHealth,
     SourceView,
     TaskPace,
+    dollars,
     log_line,
     panel,
     plain,
     stderr_console,
     visible,
 )
+from tests.unit.support.amounts import AMOUNTS
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07[red]key[/red]\r\nforged \u202eline\x9b31m"
 CLEANED = "[red]key[/red] forged line"
@@ -314,3 +316,8 @@ def test_a_line_of_a_job_s_log_keeps_its_layout_and_steers_no_terminal():
 def test_the_panel_does_not_show_answers_without_a_price_as_free():
     text = drawn(panel(replace(VIEW, cost_usd=0.0, is_priced=False), None))
     assert "unknown of $5.00 (an endpoint has no price) · 1,200,000 tokens" in text
+
+
+@pytest.mark.parametrize(("usd", "text"), AMOUNTS)
+def test_an_amount_has_as_many_digits_as_it_needs(usd, text):
+    assert dollars(usd) == text

@@ -30,8 +30,8 @@ def test_a_receipt_is_told_by_endpoint_model_and_step():
     assert list(receipt_lines((DEAR, CHEAP), is_priced=True)) == [
         "strong (large), findings: 1 call · $0.5000 · 500 tokens in · 40 out",
         (
-            "fast (small), triage: 3 calls · $0.0020 · 1,200 tokens in (900 cached, 100 stored in a cache) · "
-            "60 out (45 reasoning)"
+            "fast (small), triage: 3 calls · $0.002000 · 1,200 tokens in (900 cached, 100 stored in a cache) "
+            "· 60 out (45 reasoning)"
         ),
     ]
     assert list(receipt_lines((DEAR,), is_priced=True)) == []

@@ -121,7 +121,7 @@ def test_figures_that_only_the_journal_knows_are_bounds_when_it_does_not_answer(
     text = screen.file.getvalue()
     assert "an unknown number not ended" in text
     assert "at least 0 planned" in text
-    assert "at least $0.0000" in text
+    assert "at least $0.00" in text
     assert "`headrace status run-7` shows those that are stored" in text
 
 

@@ -59,7 +59,7 @@ def test_why_tells_every_attempt_what_it_cost_and_what_is_in_doubt(desk):
     assert "error    source notes failed after 3 tries: gone" in text
     assert "source   notes: 0 items, failed: transient: gone" in text
     assert "attempts 4 at 3 calls" in text
-    assert "attempt 1 at main: answered in 1.0 s, billed 10 + 5 tokens, $0.250000" in text
+    assert "attempt 1 at main: answered in 1.0 s, billed 10 + 5 tokens, $0.2500" in text
     assert "attempt 1 at main: refused in 1.0 s, not billed: it was refused" in text
     assert "attempt 1 at main: in doubt: its outcome is unknown, perhaps billed" in text
     assert "in doubt: 2 of these may have been sent" in text

@@ -238,7 +238,7 @@ def test_the_cost_of_answers_without_a_price_is_unknown(desk):
     assert usage_text(Usage(10, 5, 0.25), is_priced=False) == (
         "at least $0.2500 (an endpoint has no price; 10 tokens in, 5 out)"
     )
-    assert usage_text(Usage(), is_priced=False) == "$0.0000 · 0 tokens in · 0 out"
+    assert usage_text(Usage(), is_priced=False) == "$0.00 · 0 tokens in · 0 out"
 
 
 @pytest.mark.parametrize(
