@@ -104,7 +104,7 @@ def _side(given: Any, name: str, key: str | None, config: Path | None, stack: co
     from cluster.compare.sides import RunSide, TableSide  # noqa: PLC0415 - same
 
     if isinstance(given, Run):
-        store, run = stack.enter_context(given.opened())
+        store, run = stack.enter_context(given._opened())  # noqa: SLF001 - it is no part of the public API
         return RunSide(store, run, key)
     if isinstance(given, str | os.PathLike):
         word = os.fspath(given)

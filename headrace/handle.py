@@ -103,7 +103,7 @@ class Run:
                 yield from table.rows(task, report)
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[tuple[Store, RunView]]:
+    def _opened(self) -> Iterator[tuple[Store, RunView]]:
         """Open the store of the run, for `headrace.compare`."""
         from cluster.records.records import found_run, opened_store  # noqa: PLC0415 - loads the stores
 

@@ -31,15 +31,25 @@ _GONE_WITHIN_S = 10.0
 _LOOK_AGAIN_S = 0.05
 
 Make = Callable[[str, Nodes, str], "ActorHandle[Any]"]
+# The nodes, and the handle and the node of each client that answers.
+Look = Callable[[], tuple[Nodes, dict[str, Any], dict[str, str]]]
 
 
 class ClientFollower:
     """Moves the LLM clients as nodes come and go. `move` makes a client anew on a node; see `moved`."""
 
-    def __init__(self, namespace: str, config: HeadraceConfig, move: Callable[[str, str], object]) -> None:
-        self._namespace = namespace
-        self._names = client_names(config)
+    def __init__(
+        self,
+        config: HeadraceConfig,
+        look: Look,
+        move: Callable[[str, str], object],
+        *,
+        every_s: float = _LOOK_EVERY_S,
+    ) -> None:
+        self._clients = config.llm.clients
+        self._look = look
         self._move = move
+        self._every_s = every_s
         self._leave_within_s = config.llm.timeout_s + _ANSWER_WITHIN_S  # the longest attempt, and its record
         self._task: asyncio.Task[None] | None = None
 
@@ -56,7 +66,7 @@ class ClientFollower:
     async def _follow(self) -> None:
         unfinished: tuple[str, str] | None = None  # a client that was ended must be made again
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(self._every_s)
             try:
                 unfinished = unfinished or await self._left()
                 if unfinished is not None:
@@ -68,8 +78,8 @@ class ClientFollower:
 
     async def _left(self) -> tuple[str, str] | None:
         """Have the client leave that should move, if there is one. Return it and the node to which."""
-        nodes, handles, places = await asyncio.to_thread(self._looked)
-        move = next_move(nodes, places) if len(places) == len(self._names) else None
+        nodes, handles, places = await asyncio.to_thread(self._look)
+        move = next_move(nodes, places) if len(places) == self._clients else None
         if move is not None:
             name, at = move[0], places[move[0]]
             leaving: asyncio.Future[bool] = asyncio.wrap_future(handles[name].leave.remote(at).future())
@@ -77,20 +87,21 @@ class ClientFollower:
             await asyncio.wait([leaving], timeout=self._leave_within_s)
         return move
 
-    def _looked(self) -> tuple[Nodes, dict[str, Any], dict[str, str]]:
-        """Return the nodes, and the handle and the node of each client that answers."""
-        nodes = Nodes.now()
-        handles: dict[str, Any] = {}
-        asked: dict[str, Any] = {}
-        for name in self._names if nodes.workers else ():
-            with contextlib.suppress(ValueError):  # there is no actor of that name
-                handles[name] = ray.get_actor(name, self._namespace)
-                asked[name] = handles[name].node.remote()
-        places = {}
-        for name, answer in asked.items():
-            with contextlib.suppress(RayError):
-                places[name] = ray.get(answer, timeout=_ANSWER_WITHIN_S)
-        return nodes, handles, places
+
+def look_at(namespace: str, config: HeadraceConfig) -> tuple[Nodes, dict[str, Any], dict[str, str]]:
+    """Return the nodes, and the handle and the node of each client that answers."""
+    nodes = Nodes.now()
+    handles: dict[str, Any] = {}
+    asked: dict[str, Any] = {}
+    for name in client_names(config) if nodes.workers else ():
+        with contextlib.suppress(ValueError):  # there is no actor of that name
+            handles[name] = ray.get_actor(name, namespace)
+            asked[name] = handles[name].node.remote()
+    places = {}
+    for name, answer in asked.items():
+        with contextlib.suppress(RayError):
+            places[name] = ray.get(answer, timeout=_ANSWER_WITHIN_S)
+    return nodes, handles, places
 
 
 def moved(namespace: str, name: str, node: str, make: Make) -> ActorHandle[Any]:

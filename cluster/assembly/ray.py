@@ -28,7 +28,7 @@ from cluster.assembly.actor_settings import (
     journal_settings,
     pipeline_settings,
 )
-from cluster.assembly.following import ClientFollower, Make, moved
+from cluster.assembly.following import ClientFollower, Make, look_at, moved
 from cluster.assembly.places import Nodes, options
 from cluster.assembly.ray_actors import (
     DispatcherActor,
@@ -206,26 +206,14 @@ def build(
     """
     shared = lifetime == "detached"
     maker = Maker(namespace, shared=shared)
-    actor, place = maker.actor, config.cluster.place
-    on_each_node = options(maker.nodes)  # each host adds its ports and cores
     journal_at: RayAddress[ToJournal, FromJournal] = RayAddress("journal", namespace)
     # Replicas of a service build the same actors, each with what the first of them gave.
     telemetry = actor_telemetry(config, run_id, "" if shared else secrets.token_hex(4))
     journal = maker.journal(config, telemetry)
-    named = {"censor": config.censor(), "telemetry": telemetry}
-    sources = {
-        one.name: actor(
-            SourceActor,
-            source_name(one.name),
-            one,
-            named=named,
-            **options(maker.nodes, place.sources.get(one.name, NodeChoice())),
-        )
-        for one in config.sources
-    }
+    sources = _sources(config, maker, telemetry)
     make = client_maker(config, maker, telemetry)
     clients = {name: make(name, maker.nodes, "") for name in client_names(config)}
-    dispatcher = actor(
+    dispatcher = maker.actor(
         DispatcherActor,
         "dispatcher",
         dispatch_settings(config),
@@ -233,27 +221,9 @@ def build(
         journal_at,
         run_id,
         named={"telemetry": telemetry},
-        **options(maker.nodes, place.dispatcher),
+        **options(maker.nodes, config.cluster.place.dispatcher),
     )
-    settings = partial(
-        pipeline_settings,
-        config,
-        began_at=time.time(),  # a pipeline that Ray restarts receives the same value
-        recovers=run_id if shared else None,
-        pipelines=config.cluster.pipelines,
-    )
-    pipelines = {
-        name: actor(
-            PipelineActor,
-            name,
-            *(name, settings(index=index)),
-            RayAddress("dispatcher", namespace),
-            {source: RayAddress(source_name(source), namespace) for source in sources},
-            named={"journal": journal_at, "parallel": _cores(), "telemetry": telemetry},
-            **on_each_node,
-        )
-        for index, name in enumerate(pipeline_names(config))
-    }
+    pipelines = _pipelines(config, maker, telemetry, journal_at, recovers=run_id if shared else None)
     warm_up()
     tracer = None if shared else open_tracer(telemetry.traces, "driver")
     topology = RayTopology(namespace, journal, sources, clients, dispatcher, pipelines, tracer)
@@ -263,7 +233,56 @@ def build(
     def move(name: str, node: str) -> None:
         clients[name] = moved(namespace, name, node, make)
 
-    return replace(topology, follower=ClientFollower(namespace, config, move))
+    look = partial(look_at, namespace, config)
+    return replace(topology, follower=ClientFollower(config, look, move))
+
+
+def _sources(config: HeadraceConfig, maker: Maker, telemetry: ActorTelemetry) -> dict[str, ActorHandle[Any]]:
+    named = {"censor": config.censor(), "telemetry": telemetry}
+    chosen = config.cluster.place.sources
+    return {
+        one.name: maker.actor(
+            SourceActor,
+            source_name(one.name),
+            one,
+            named=named,
+            **options(maker.nodes, chosen.get(one.name, NodeChoice())),
+        )
+        for one in config.sources
+    }
+
+
+def _pipelines(
+    config: HeadraceConfig,
+    maker: Maker,
+    telemetry: ActorTelemetry,
+    journal: RayAddress[ToJournal, FromJournal],
+    *,
+    recovers: str | None,
+) -> dict[str, ActorHandle[Any]]:
+    settings = partial(
+        pipeline_settings,
+        config,
+        began_at=time.time(),  # a pipeline that Ray restarts receives the same value
+        recovers=recovers,
+        pipelines=config.cluster.pipelines,
+    )
+    namespace = journal.namespace
+    sources: dict[str, RayAddress[Any, Any]] = {
+        one.name: RayAddress(source_name(one.name), namespace) for one in config.sources
+    }
+    return {
+        name: maker.actor(
+            PipelineActor,
+            name,
+            *(name, settings(index=index)),
+            RayAddress("dispatcher", namespace),
+            sources,
+            named={"journal": journal, "parallel": _cores(), "telemetry": telemetry},
+            **options(maker.nodes),  # each host adds its ports and cores
+        )
+        for index, name in enumerate(pipeline_names(config))
+    }
 
 
 def client_maker(config: HeadraceConfig, maker: Maker, telemetry: ActorTelemetry) -> Make:

@@ -18,6 +18,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -28,7 +29,7 @@ from ray.exceptions import RayActorError
 from actors.core.errors import Blame, HeadraceError, text_of
 from actors.runtime.log_guard import guard_logs
 from actors.transport.discovery import RayAddress
-from cluster.assembly.following import ClientFollower, moved
+from cluster.assembly.following import ClientFollower, look_at, moved
 from cluster.assembly.ray import Maker, build, client_maker
 from cluster.assembly.stand_ins import stand_in
 from cluster.assembly.telemetry import actor_telemetry
@@ -164,7 +165,7 @@ def _follower(config: HeadraceConfig, namespace: str) -> ClientFollower:
         fleet: Any = ray.get_actor("fleet", namespace)
         ray.get(fleet.move.remote(client, node), timeout=_ANSWER_WITHIN_S)
 
-    return ClientFollower(namespace, config, move)
+    return ClientFollower(config, partial(look_at, namespace, config), move)
 
 
 async def _agreed(maker: Maker, config: HeadraceConfig) -> FleetView:

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from cluster.assembly import following
 from cluster.assembly.following import ClientFollower
 from cluster.assembly.places import Nodes
 
@@ -29,7 +28,7 @@ def config():
     return SimpleNamespace(llm=SimpleNamespace(clients=2, timeout_s=60.0))
 
 
-async def followed(monkeypatch, config, places, *, failures=0):
+async def followed(config, places, *, failures=0):
     """Return what happens until nothing has happened for some looks. Moving fails `failures` times."""
     events, places, looks = [], dict(places), []
 
@@ -40,15 +39,13 @@ async def followed(monkeypatch, config, places, *, failures=0):
             raise TimeoutError("no head")
         places[name] = node
 
-    follower = ClientFollower("n", config, move)
     handles = {name: Client(events, name) for name in places}
 
-    def looked():
+    def look():
         looks.append(len(events))
         return Nodes("h", ("w1", "w2")), handles, dict(places)
 
-    monkeypatch.setattr(following, "_LOOK_EVERY_S", 0)
-    monkeypatch.setattr(follower, "_looked", looked)
+    follower = ClientFollower(config, look, move, every_s=0)
     follower.start()
     async with asyncio.timeout(5):
         while len(looks) < 6 or looks[-4] != len(events):
@@ -57,16 +54,16 @@ async def followed(monkeypatch, config, places, *, failures=0):
     return events
 
 
-async def test_a_client_leaves_before_it_moves_and_the_moves_end(monkeypatch, config):
-    events = await followed(monkeypatch, config, {"llm-client:0": "w1", "llm-client:1": "w1"})
+async def test_a_client_leaves_before_it_moves_and_the_moves_end(config):
+    events = await followed(config, {"llm-client:0": "w1", "llm-client:1": "w1"})
     assert events == [("left", "llm-client:0", "w1"), ("moved", "llm-client:0", "w2")]
 
 
-async def test_a_client_that_was_ended_and_not_made_is_made_at_the_next_look(monkeypatch, config):
+async def test_a_client_that_was_ended_and_not_made_is_made_at_the_next_look(config):
     places = {"llm-client:0": "h", "llm-client:1": "w2"}
-    events = await followed(monkeypatch, config, places, failures=2)
+    events = await followed(config, places, failures=2)
     assert events == [("left", "llm-client:0", "h"), *[("moved", "llm-client:0", "w1")] * 3]
 
 
-async def test_no_client_moves_while_another_does_not_answer(monkeypatch, config):
-    assert await followed(monkeypatch, config, {"llm-client:0": "h"}) == []
+async def test_no_client_moves_while_another_does_not_answer(config):
+    assert await followed(config, {"llm-client:0": "h"}) == []

@@ -89,12 +89,12 @@ def test_a_restored_store_has_the_rows_of_the_backup_and_of_no_owner(desk, tmp_p
 
 
 def test_a_restored_run_is_resumed_at_once_and_its_earlier_owner_is_fenced(desk, tmp_path):
-    path = tmp_path / "b"
+    path, owner = tmp_path / "b", desk.store.get(keys.writer(RUN))
     back_up(desk.store, path, [RUN], NOW)
     desk.tell(CloseRun(RUN, "interrupted"))
     restored(path, desk.store, replaces=True)
     with pytest.raises(FencedError):
-        desk.store.commit(WriteBatch({}, (), {keys.writer(RUN): desk.state._runs.me}))
+        desk.store.commit(WriteBatch({}, (), {keys.writer(RUN): owner}))
     other = Desk(desk.store, owner="host-b")
     assert other.open().tasks == TaskTally(2)
     [one, _] = other.accept("t1", "t2")

@@ -11,7 +11,7 @@ from actors.core.messages.journal import Accept
 from actors.core.messages.tasks import DimensionResult, ItemResult, ItemState, Task, TaskState
 from actors.core.messages.values import Usage
 from actors.pipeline.step_question import step_questions
-from cluster.golden.file import GoldenFile
+from cluster.golden.file import GoldenFile, read_golden
 from cluster.golden.records import Order
 from cluster.golden.standing import GoldenSet
 from cluster.records.reading import all_ended
@@ -86,7 +86,7 @@ def test_a_card_has_inputs_prompt_answers_choices_and_evidence(made):
         cards.card(2)
 
 
-def test_a_blind_card_names_no_run_and_shows_no_prompt(made):
+def test_a_blind_card_names_no_run_and_shows_no_prompt(made, tmp_path):
     cards, session = made(is_blind=True)
     card = cards.card(0)
     shown = json.dumps(card)
@@ -96,7 +96,7 @@ def test_a_blind_card_names_no_run_and_shows_no_prompt(made):
     assert {left, right} == {"bad", "good"}
     session.prefer(0, "right")
     assert cards.card(0)["decision"]["side"] == "right"
-    kept = [record.chosen for record in session._file.golden.preferences()]
+    kept = [record.chosen for record in read_golden(tmp_path / "golden.jsonl").preferences()]
     assert kept == ["map-1" if right == "bad" else "map-2"]
 
 

@@ -35,16 +35,13 @@ def questions(count, field="label", **more):
 @pytest.fixture
 def begin(tmp_path):
     clock = itertools.count(1)
-    opened = []
+    with GoldenFile(tmp_path / "run.jsonl") as file:
 
-    def start(asked, **more):
-        file = GoldenFile(tmp_path / "run.jsonl")
-        opened.append(file)
-        return ReviewSession(asked, file, "ann", lambda: float(next(clock)), **more), tmp_path / "run.jsonl"
+        def start(asked, reviewer="ann", **more):
+            session = ReviewSession(asked, file, reviewer, lambda: float(next(clock)), **more)
+            return session, tmp_path / "run.jsonl"
 
-    yield start
-    for file in opened:
-        file.close()
+        yield start
 
 
 def decisions(path):
@@ -123,7 +120,7 @@ def test_what_does_not_fit_is_refused_and_stores_nothing(begin):
 def test_a_second_look_keeps_why_an_item_was_shown_first(begin):
     session, path = begin(questions(1))
     session.accept(0)
-    again = ReviewSession(questions(1, only=("label", "good")), session._file, "ben", lambda: 9.0)
+    again, _ = begin(questions(1, only=("label", "good")), reviewer="ben")
     again.choose(0, 1)
     (record,) = read_golden(path)
     assert (record.value, record.reviewer, record.order) == ("bad", "ben", Order.RANDOM)
