@@ -26,7 +26,7 @@ from cluster.compare.verdict import figure, p_text, percent, points, signed, val
 from cluster.program import VERSION, program
 from cluster.statistics.intervals import Interval
 from cluster.web.document import hashed, joined, policy
-from cluster.web.templates import environment
+from cluster.web.templates import environment, visible
 from cluster.web.writing import write_file
 
 _HERE = Path(__file__).parent / "assets"
@@ -158,7 +158,7 @@ def _environment() -> Environment:
         points=points,
         signed=signed,
         totals=totals_text,
-        value=lambda value: censored(value_text(value)),
+        value=lambda value: visible(censored(value_text(value))),
         verdict=verdict_text,
     )
     return made

@@ -19,11 +19,12 @@ from cluster.page.figures import RunFigures
 from cluster.page.remedies import remedy_of
 from cluster.page.rows import cause_label
 from cluster.program import program
-from cluster.report.console import cost_text, duration, plain
+from cluster.report.console import cost_text, duration
 from cluster.report.failures import FailureCause
 from cluster.report.receipt import receipt_of
 from cluster.report.views import is_priced, moment, stopped_by
 from cluster.statistics.intervals import Interval, wilson
+from cluster.web.templates import visible
 
 _TEXT_CHARACTERS = 2_000
 _CONFIG_CHARACTERS = 200_000
@@ -193,7 +194,8 @@ def _address(text: str) -> str:
 
 
 def _text(value: object) -> str:
-    return plain(str(value), _TEXT_CHARACTERS)
+    text = str(value)
+    return visible(text if len(text) <= _TEXT_CHARACTERS else f"{text[:_TEXT_CHARACTERS]}…")
 
 
 FILTERS: dict[str, Callable[..., str]] = {

@@ -34,7 +34,8 @@ const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028
 function visible(value) {
   return String(value).replace(UNSEEN, (found) => {
     const code = found.codePointAt(0);
-    return `\\u${code.toString(16).padStart(4, "0")}`;
+    const digits = code.toString(16);
+    return code < 256 ? `\\x${digits.padStart(2, "0")}` : `\\u${digits.padStart(4, "0")}`;
   });
 }
 

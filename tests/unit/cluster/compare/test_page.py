@@ -13,6 +13,7 @@ from cluster.compare.comparison import compare_sides
 from cluster.compare.page import comparison_page, differing, write_page
 from cluster.compare.sides import TableSide
 from cluster.report.tables.targets import ResultsError
+from tests.unit.support.hidden_text import HIDDEN, SHOWN, unseen
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)> of a text that is long enough"
 
@@ -64,6 +65,15 @@ def test_the_page_has_the_answer_the_matrix_and_the_words_that_changed(result):
     assert '<td class="shade-5 same">40</td>' in page
     assert "<ins> more</ins>" in page
     assert "&lt;script&gt;" in page
+
+
+def test_hidden_characters_are_shown_as_their_codes():
+    rows = [{"key": f"{HIDDEN} {n}", "label": f"{HIDDEN} {n % 3}"} for n in range(40)]
+    other = [{**row, "label": HIDDEN} for row in rows]
+    sides = (TableSide(HIDDEN, lambda: iter(rows)), TableSide("B", lambda: iter(other)))
+    page = comparison_page(compare_sides(*sides))
+    assert unseen(page) == []
+    assert f"A {SHOWN} · B B" in page
 
 
 def test_few_words_differ_as_a_whole():

@@ -30,6 +30,7 @@ from cluster.records.reading import history_of
 from cluster.records.records import CODEC, found_run
 from cluster.report.tables.targets import ResultsError
 from cluster.report.task_history import history_document
+from tests.unit.support.hidden_text import HIDDEN, unseen
 from tests.unit.support.page_reader import PageReader
 from tests.unit.support.stored_run import StoredRun
 
@@ -169,6 +170,14 @@ def test_hostile_text_stays_text(tmp_path):
     assert tags.count("script") == 2
     assert "img" not in tags
     assert tags.count("template") == 1 + sum(len(table["starts"]) for table in page.index["tables"].values())
+
+
+def test_hidden_characters_are_shown_as_their_codes(tmp_path):
+    step = {**STEP, "system": HIDDEN}
+    run = rows_run(row(HIDDEN, HIDDEN, HIDDEN), evaluate=step)
+    run.reject(row("r2"))
+    page = page_of(run, tmp_path)
+    assert unseen(page.source) == []
 
 
 def test_a_page_may_load_nothing_and_names_no_handler(tmp_path):
