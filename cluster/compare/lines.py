@@ -11,7 +11,6 @@ from cluster.compare.verdict import (
     figure,
     label_text,
     p_text,
-    percent,
     points,
     shown_name,
     signed,
@@ -78,7 +77,7 @@ def column_lines(column: ColumnComparison) -> Iterator[str]:
     """Yield the lines about one column."""
     yield f"{shown_name(column)}: {verdict_text(column)}"
     if (known := column.accuracy) is not None:
-        yield f"  right     A {percent(known.a)} · B {percent(known.b)} · {points(known.difference)}"
+        yield f"  right     A {known.a.text()} · B {known.b.text()} · {points(known.difference)}"
         yield (
             f"            both {known.both:,} · only A {known.only_a:,} · only B {known.only_b:,} · "
             f"neither {known.neither:,}"
@@ -99,7 +98,7 @@ def column_lines(column: ColumnComparison) -> Iterator[str]:
     if column.missing:
         yield f"  null      {column.missing:,} on one side"
     kappa = "" if column.kappa is None else f" · kappa {column.kappa:.2f}"
-    yield f"  changed   {percent(column.changed)} of {column.pairs:,}{kappa}{_again(column)}"
+    yield f"  changed   {column.changed.text()} of {column.pairs:,}{kappa}{_again(column)}"
     if column.kind is ColumnKind.LABEL and column.equal < column.pairs:
         yield from _label_lines(column)
     for example in column.examples[:_SHOWN]:
@@ -124,7 +123,7 @@ def _again(column: ColumnComparison) -> str:
     if column.churn is None:
         return ""
     moved = "" if column.again is None else f", {signed(column.again.difference)}"
-    return f" · A again: {percent(column.churn)}{moved}"
+    return f" · A again: {column.churn.text()}{moved}"
 
 
 def verdict_text(column: ColumnComparison) -> str:

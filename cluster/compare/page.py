@@ -22,7 +22,7 @@ from actors.runtime.log_guard import censored
 from cluster.compare.comparison import ComparisonResult
 from cluster.compare.lines import level_text, totals_text, verdict_text
 from cluster.compare.results import ColumnComparison, ColumnKind
-from cluster.compare.verdict import figure, p_text, percent, points, signed, value_text
+from cluster.compare.verdict import figure, p_text, points, signed, value_text
 from cluster.program import VERSION, program
 from cluster.statistics.intervals import Interval
 from cluster.web.document import hashed, joined, policy
@@ -154,7 +154,7 @@ def _environment() -> Environment:
         main_difference=main_difference,
         matrix=matrix,
         p=p_text,
-        percent=percent,
+        percent=Interval.text,
         points=points,
         signed=signed,
         totals=totals_text,

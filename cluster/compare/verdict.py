@@ -70,7 +70,7 @@ def preference_text(preference: Preference) -> str:
     return (
         f"people who did not see which is which preferred B in {preference.b:,} and A in {preference.a:,} of "
         f"{number(preference.a + preference.b + preference.neither, 'pair')} "
-        f"({percent(preference.share)} of the preferences are for B; {p_text(preference.p)})"
+        f"({preference.share.text()} of the preferences are for B; {p_text(preference.p)})"
     )
 
 
@@ -90,7 +90,7 @@ def _without_truth(columns: Sequence[ColumnComparison]) -> str:
         return f"No difference detected between A and B: {_difference(least)}."
     changed = max(columns, key=lambda column: 1 - column.agreement.estimate)
     return (
-        f"B and A are different by texts: {shown_name(changed)} changed in {percent(changed.changed)} "
+        f"B and A are different by texts: {shown_name(changed)} changed in {changed.changed.text()} "
         f"{_pairs(changed)}. A asked again (noise) may change as much."
     )
 
@@ -105,8 +105,8 @@ def noise_sentence(columns: Sequence[ColumnComparison]) -> str:
                     f"average; from A to B it moves by {figure(column.numbers.distance)}."
                 )
             return (
-                f" Asked again, A itself changes {percent(column.churn)} of {shown_name(column)}; "
-                f"from A to B {percent(column.changed)} change."
+                f" Asked again, A itself changes {column.churn.text()} of {shown_name(column)}; "
+                f"from A to B {column.changed.text()} change."
             )
     return ""
 
@@ -183,13 +183,6 @@ def signed(interval: Interval) -> str:
     if math.isinf(interval.low):
         return f"{estimate} (too few pairs for an interval)"
     return f"{estimate} ({low} to {high})"
-
-
-def percent(interval: Interval) -> str:
-    """Return a share."""
-    if math.isnan(interval.estimate):
-        return "unknown"
-    return f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"
 
 
 def figure(value: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from actors.core.messages.tasks import ItemResult, Report, Task
@@ -100,12 +100,6 @@ def confidence_column(
     return chosen[0] if len(chosen) == 1 else None
 
 
-def answer_of(column: ItemColumn, item: ItemResult) -> tuple[bool, Json]:
-    """Return whether an item has an answer to a column, and the answer."""
-    values: Mapping[str, Json] = item.values.get(column.step, {})
-    return column.field in values, values.get(column.field)
-
-
 def is_number(value: Json) -> bool:
     """Return whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -126,7 +120,7 @@ class _Tally:
     confidences: list[tuple[float, bool]] = field(default_factory=list)
 
     def add(self, record: GoldenRecord, item: ItemResult) -> None:
-        is_answered, answer = answer_of(self.column, item)
+        is_answered, answer = self.column.answer(item)
         if not is_answered:
             self.missing += 1
             return
@@ -137,14 +131,14 @@ class _Tally:
         self.judged.append(is_right)
         if record.order is Order.RANDOM:
             self.sampled.append(is_right)
-        if _has_labels(self.column):
+        if self.column.has_labels:
             label = _label(answer)
             person = _REJECTED if record.decision is Decision.REJECT else _label(record.value)
             self.pairs.append((label, label if is_right else person))
         if self.column.spec.type in ("number", "integer") and is_number(answer) and is_number(record.value):
             self.distances.append(abs(answer - record.value))
         if self.confidence is not None:
-            _, sure = answer_of(self.confidence, item)
+            _, sure = self.confidence.answer(item)
             if is_number(sure) and 0 <= sure <= 1:
                 self.confidences.append((float(sure), is_right))
 
@@ -168,11 +162,6 @@ def _calibrated(pairs: Sequence[tuple[float, bool]]) -> Calibration | None:
     if not pairs:
         return None
     return calibration([sure for sure, _ in pairs], [is_right for _, is_right in pairs])
-
-
-def _has_labels(column: ItemColumn) -> bool:
-    spec = column.spec
-    return spec.type in ("boolean", "integer") or (spec.type == "string" and spec.choices is not None)
 
 
 def _label(value: Json) -> str:
@@ -247,7 +236,7 @@ def preferences(golden: GoldenSet, run_id: str) -> list[Preferences]:
 def preference_lines(outcomes: Iterable[Preferences], run_id: str) -> Iterator[str]:
     """Yield a sentence for each blind comparison."""
     for one in outcomes:
-        shares = f" ({_share(one.share)}; p = {one.p:.2g})" if one.preferred + one.other_preferred else ""
+        shares = f" ({one.share.text()}; p = {one.p:.2g})" if one.preferred + one.other_preferred else ""
         yield (
             f"{run_id} was preferred in {one.preferred:,}, {one.other} in {one.other_preferred:,}, "
             f"neither in {one.neither:,}{shares}"
@@ -261,10 +250,10 @@ def figures_lines(figures: Iterable[FieldFigures]) -> Iterator[str]:
         if accuracy is None:
             yield f"{one.field}: no answer is judged ({one.untold} untold, {one.missing} without an answer)"
             continue
-        parts = [f"{one.correct:,} of {one.judged:,} judged answers are right: {_share(accuracy)}"]
+        parts = [f"{one.correct:,} of {one.judged:,} judged answers are right: {accuracy.text()}"]
         sampled = one.sampled_accuracy
         if sampled is not None and one.sampled < one.judged:
-            parts.append(f"of the {one.sampled:,} in random order {_share(sampled)}")
+            parts.append(f"of the {one.sampled:,} in random order {sampled.text()}")
         if sampled is None:
             parts.append("not a random sample of the run")
         if not math.isnan(one.kappa):
@@ -274,7 +263,3 @@ def figures_lines(figures: Iterable[FieldFigures]) -> Iterator[str]:
         if one.calibration is not None:
             parts.append(f"calibration error {one.calibration.error:.2f}")
         yield f"{one.field}: {'; '.join(parts)}"
-
-
-def _share(interval: Interval) -> str:
-    return f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"

@@ -129,8 +129,7 @@ class RunFigures:
         for item in report.items:
             self.item_states[item.state.value] += 1
             for column, gathered in self._fields:
-                values = item.values.get(column.step)
-                value = None if values is None else values.get(column.field)
+                _, value = column.answer(item)
                 if isinstance(gathered, _Extremes):
                     gathered.add(value, report.key, "" if self.layout.is_map else item.item_id)
                 elif gathered is not None:

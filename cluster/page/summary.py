@@ -179,15 +179,6 @@ def _number(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else short(value)  # noqa: RUF001 - no value
 
 
-def _interval(interval: Interval) -> str:
-    """Return a share in per cent, with its interval."""
-    return f"{interval.estimate:.1%} ({_bounds(interval)})"
-
-
-def _bounds(interval: Interval) -> str:
-    return f"{interval.low * 100:.1f}–{interval.high * 100:.1f}"  # noqa: RUF001 - a range
-
-
 def _address(text: str) -> str:
     """Return a text as a part of an address, as the page's scripts encode it."""
     return quote(_SURROGATE.sub("\ufffd", text), safe="")
@@ -205,6 +196,6 @@ FILTERS: dict[str, Callable[..., str]] = {
     "address": _address,
     "cost": cost_text,
     "compact": compact,
-    "interval": _interval,
-    "bounds": _bounds,
+    "interval": Interval.text,
+    "bounds": Interval.bounds_text,
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.core.errors import ConfigError
-from actors.core.messages.tasks import RAW
+from actors.core.messages.tasks import RAW, ItemResult
 from actors.core.messages.values import Json
 from actors.core.task.field_names import UNNAMED_STEP
 from cluster.report.tables.value_types import ValueType, type_of_spec
@@ -41,6 +41,21 @@ class ItemColumn:
     def type(self) -> ValueType:
         """The type of the values."""
         return type_of_spec(self.spec)
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether the values are few, and known beforehand."""
+        return self.spec.type == "boolean" or (self.spec.type == "string" and self.spec.choices is not None)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether equal values are frequent, so that agreement can be measured."""
+        return self.has_choices or self.spec.type == "integer"
+
+    def answer(self, item: ItemResult) -> tuple[bool, Json]:
+        """Return whether an item has an answer, and the answer."""
+        values = item.values.get(self.step, {})
+        return self.field in values, values.get(self.field)
 
 
 def item_columns(config: HeadraceConfig) -> tuple[ItemColumn, ...]:

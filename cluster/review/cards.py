@@ -14,7 +14,6 @@ from actors.core.messages.values import Json
 from actors.core.task.prompts import ROWS
 from actors.journal.stores.base import Store
 from actors.llm.fields import VectorField, in_words
-from cluster.golden.figures import answer_of
 from cluster.golden.records import Decision, GoldenRecord, same
 from cluster.history.asked import RunQuestions
 from cluster.records.reading import history_of
@@ -178,7 +177,7 @@ def _shown_fields(fields: Mapping[str, Json]) -> list[dict[str, Json]]:
 
 def _answer_text(column: ItemColumn, item: ItemResult) -> str | None:
     """Return an answer as the page shows it, None if there is none."""
-    is_answered, answer = answer_of(column, item)
+    is_answered, answer = column.answer(item)
     if is_answered and isinstance(column.spec, VectorField):
         return "a vector"
     return value_text(answer) if is_answered else None

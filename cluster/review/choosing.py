@@ -17,7 +17,7 @@ from actors.core.errors import ConfigError
 from actors.core.messages.tasks import ItemResult, Report, Task
 from actors.core.messages.values import Json
 from cluster.config.problem import nearest
-from cluster.golden.figures import answer_of, is_number
+from cluster.golden.figures import is_number
 from cluster.golden.records import Decision, GoldenRecord, Order, Place, same
 from cluster.golden.standing import GoldenSet
 from cluster.report.item_columns import ItemColumn
@@ -46,7 +46,7 @@ class ReviewQuestion:
     @property
     def answer(self) -> tuple[bool, Json]:
         """Whether there is an answer to `column`, and the answer."""
-        return (False, None) if self.column is None else answer_of(self.column, self.item)
+        return (False, None) if self.column is None else self.column.answer(self.item)
 
 
 @dataclass(slots=True)
@@ -174,7 +174,7 @@ def _is_decided(golden: GoldenSet, place: Place, column: ItemColumn | None, item
     record = golden.get(place)
     if record is None or record.decision is Decision.SKIP:
         return False
-    is_answered, answer = (False, None) if column is None else answer_of(column, item)
+    is_answered, answer = (False, None) if column is None else column.answer(item)
     return not is_answered or record.judge(answer) is not None
 
 
@@ -182,18 +182,18 @@ def _is_complete(item: ItemResult, other: ItemResult | None, selection: ReviewSe
     """Return whether there are answers to judge: to one field, or of both runs."""
     if selection.is_blind:
         both = (item, other) if other is not None else (item,)
-        return all(any(answer_of(column, one)[0] for column in selection.columns) for one in both)
-    return any(answer_of(column, item)[0] for column in selection.columns)
+        return all(any(column.answer(one)[0] for column in selection.columns) for one in both)
+    return any(column.answer(item)[0] for column in selection.columns)
 
 
 def _is_wanted(task: Task, item: ItemResult, selection: ReviewSelection) -> bool:
     if selection.only == FAILED:
-        return not all(answer_of(column, item)[0] for column in selection.columns)
+        return not all(column.answer(item)[0] for column in selection.columns)
     if not isinstance(selection.only, tuple):
         return True
     name, wanted = selection.only
     column = next((each for each in selection.all_columns if each.name == name), None)
-    value = task.params.get(name) if column is None else answer_of(column, item)[1]
+    value = task.params.get(name) if column is None else column.answer(item)[1]
     return value_text(value) == wanted or str(value) == wanted
 
 
@@ -211,12 +211,10 @@ def _refuse_unknown_column(selection: ReviewSelection, params: set[str]) -> None
 def _differs(item: ItemResult, other: ItemResult | None, selection: ReviewSelection) -> bool:
     """Return whether an answer differs from that of the other run, or from that of another step."""
     if other is not None:
-        return not all(
-            _is_same(answer_of(column, item), answer_of(column, other)) for column in selection.columns
-        )
+        return not all(_is_same(column.answer(item), column.answer(other)) for column in selection.columns)
     for column in selection.columns:
-        mine = answer_of(column, item)
-        theirs = [answer_of(peer, item) for peer in selection.peers(column)]
+        mine = column.answer(item)
+        theirs = [peer.answer(item) for peer in selection.peers(column)]
         if any(each[0] and not _is_same(mine, each) for each in theirs):
             return True
     return False
@@ -229,7 +227,7 @@ def _is_same(one: tuple[bool, Json], other: tuple[bool, Json]) -> bool:
 def _confidence(item: ItemResult, selection: ReviewSelection) -> float | None:
     if selection.confidence is None:
         return None
-    value = answer_of(selection.confidence, item)[1]
+    value = selection.confidence.answer(item)[1]
     return float(value) if is_number(value) else None
 
 

@@ -91,12 +91,7 @@ def _columns(known: Sequence[ItemColumn], options: ReviewOptions) -> tuple[ItemC
         raise ConfigError("the run has no answer that a person can judge; --field NAME chooses a column")
     if options.is_blind:
         return tuple(usable)
-    return (next((column for column in usable if _has_choices(column)), usable[0]),)
-
-
-def _has_choices(column: ItemColumn) -> bool:
-    spec = column.spec
-    return spec.type == "boolean" or (spec.type == "string" and spec.choices is not None)
+    return (next((column for column in usable if column.has_choices), usable[0]),)
 
 
 def _unknown(name: str, known: Sequence[ItemColumn]) -> str:

@@ -207,11 +207,4 @@ class ReviewSession:
             if record.field == field and (is_right := record.judge(record.answer)) is not None
         ]
         share = wilson(sum(judged), len(judged))
-        has_any = bool(judged)
-        return {
-            "judged": len(judged),
-            "right": sum(judged),
-            "share": share.estimate if has_any else None,
-            "low": share.low if has_any else None,
-            "high": share.high if has_any else None,
-        }
+        return {"judged": len(judged), "right": sum(judged), "share": share.text()}

@@ -48,6 +48,16 @@ class Interval(Struct, frozen=True):
         """Whether zero is outside of the bounds."""
         return self.low > 0 or self.high < 0
 
+    def text(self) -> str:
+        """Return a share in per cent, with its bounds."""
+        if math.isnan(self.estimate):
+            return "unknown"
+        return f"{self.estimate:.1%} ({self.bounds_text()})"
+
+    def bounds_text(self) -> str:
+        """Return the bounds of a share in per cent."""
+        return f"{self.low:.1%} to {self.high:.1%}"
+
 
 class PairedMean(Struct, frozen=True):
     """The mean of `n` differences, with the two-sided p-value of the hypothesis that it is zero.

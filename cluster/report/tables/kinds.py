@@ -223,7 +223,7 @@ def _input_columns(names: Iterable[tuple[str, str]], inputs: Mapping[str, ValueT
 
 
 def _answer(column: ItemColumn, item: ItemResult) -> Json:
-    value = item.values.get(column.step, {}).get(column.field)
+    _, value = column.answer(item)
     return unpacked(value) if column.spec.type == "vector" and value is not None else value
 
 

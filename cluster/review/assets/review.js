@@ -50,8 +50,6 @@ async function alone(work) {
 
 // ---- showing ------------------------------------------------------------------------------------------
 
-const share = (value) => `${(100 * value).toFixed(0)} %`;
-
 function showProgress(progress) {
   review.progress = progress;
   at("bar").max = Math.max(1, progress.total);
@@ -61,7 +59,7 @@ function showProgress(progress) {
   at("precision").replaceChildren(
     ...Object.entries(progress.fields).map(([name, known]) => {
       const figures = known.judged
-        ? `${known.right} of ${known.judged} right, ${share(known.share)} (${share(known.low)} to ${share(known.high)})`
+        ? `${known.right} of ${known.judged} right, ${known.share}`
         : "nothing judged yet";
       return make("li", "", make("b", "", name), ` ${figures}`);
     }),
