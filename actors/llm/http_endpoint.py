@@ -43,6 +43,7 @@ from actors.llm.requests.attachments import (
     digest_of,
 )
 from actors.llm.requests.head import PreparedHead, authorized, plain_url, proxy_of, request_url
+from actors.llm.requests.ranking import ranking_problem
 from actors.llm.translate import (
     ErrorReport,
     Site,
@@ -240,10 +241,13 @@ class HttpEndpoint:
             return _End(error=from_timeout(limit_s, sent=False, expired=expires), sent=False)
         form = self._forms[attempt.form]
         body = self._body(attempt, files, stream=stream is not None)
+        key = attempt.idempotency_key
         if self._library is not None:
-            sending = self._library.send(body, attempt.idempotency_key)
-            return await self._by_library(sending, form.form, limit_s, expires=expires)
-        return await self._by_http(body, attempt.idempotency_key, form.form, limit_s, stream, expires=expires)
+            end = await self._by_library(self._library.send(body, key), form.form, limit_s, expires=expires)
+        else:
+            end = await self._by_http(body, key, form.form, limit_s, stream, expires=expires)
+        problem = ranking_problem(form.form, attempt.prompt, end.values)
+        return replace(end, values=None, error=from_unusable(problem, hide=self._hide)) if problem else end
 
     def _body(self, attempt: Attempt, files: Sequence[AttachedFile], *, stream: bool) -> bytes:
         form = self._forms[attempt.form]
@@ -379,11 +383,7 @@ class HttpEndpoint:
         return self._max_answer_bytes if _is_success(status) else _ERROR_BODY_BYTES
 
     def _streamed(
-        self,
-        exchange: Exchange,
-        streamed: StreamReader,
-        flaw: str | None,
-        form: AnswerForm,
+        self, exchange: Exchange, streamed: StreamReader, flaw: str | None, form: AnswerForm
     ) -> _End:
         if streamed.has_failed:
             flaw = None  # the error explains why the stream ended

@@ -57,6 +57,20 @@ def read_ranking(form: AnswerForm, document: dict[str, Json]) -> ParsedAnswer:
     return ParsedAnswer(_value(form, results), None, counts)
 
 
+def ranking_problem(form: AnswerForm, prompt: str, values: Values | None) -> str | None:
+    """Return what is wrong with a list of numbers that is not one for each document in `prompt`, else None.
+
+    An answer does not say how many documents were sent: one that lacks the last of them seems complete.
+    """
+    scores = values.get(form.ranking) if values and form.ranking and form.is_list else None
+    if not isinstance(scores, list):
+        return None
+    sent = len(orjson.loads(encodable(prompt))["documents"])
+    if len(scores) == sent:
+        return None
+    return f"the ranking has {len(scores)} documents, and {sent} were sent"
+
+
 def _value(form: AnswerForm, results: list[Json]) -> Values | AnswerProblem:
     """Return the value of `form` for the ranking of all documents, or its problem."""
     if len(results) > _MOST:
@@ -64,17 +78,21 @@ def _value(form: AnswerForm, results: list[Json]) -> Values | AnswerProblem:
     found: dict[int, float] = {}
     for result in results:
         match result:
-            case {"index": int(index), "relevance_score": int(score) | float(score)} if isfinite(score):
+            case {"index": index, "relevance_score": score} if type(index) is int and _is_finite(score):
                 found[index] = float(score)
             case _:
                 return AnswerProblem(f"a result of the ranking is no index with a number: {said(result)}")
     if found.keys() != set(range(len(results))):
-        return AnswerProblem("the ranking leaves documents out")
+        return AnswerProblem("the ranking leaves documents out, or has one twice")
     if form.is_list:
         return {form.ranking: [found[index] for index in range(len(found))]}
     if len(found) != 1:
         return AnswerProblem(f"the ranking has {len(found)} documents, and one was sent")
     return {form.ranking: found[0]}
+
+
+def _is_finite(score: Json) -> bool:
+    return isinstance(score, int | float) and not isinstance(score, bool) and isfinite(score)
 
 
 def _requests(units: Json) -> float:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import pickle
+from typing import ClassVar
 
 import orjson
 import pytest
 
+from actors.core.errors import FailureKind
+from actors.core.messages.attempts import Attempt
 from actors.core.messages.values import TokenCounts
 from actors.core.task.ranking import documents_in, ranking_prompt
 from actors.core.task.templates import NullValueError
+from actors.llm.dialects.chat import ChatDialect
+from actors.llm.dialects.dialect import LibraryAnswer
 from actors.llm.dialects.registry import dialect_of
 from actors.llm.endpoint import EndpointSettings
 from actors.llm.forms import AnswerForm, AnswerProblem
+from actors.llm.http_endpoint import HttpEndpoint
 from actors.llm.requests.head import plain_url
 
 USAGE = {"prompt_tokens": 7, "total_tokens": 7}
@@ -76,6 +82,9 @@ def test_a_ranking_becomes_a_number_for_each_document_in_their_order(answer, tok
         ([], "has 0 documents"),
         ([{"index": 1, "relevance_score": 0.1}], "leaves documents out"),
         ([{"index": 0, "relevance_score": "0.1"}], "no index with a number"),
+        ([{"index": False, "relevance_score": 0.1}], "no index with a number"),
+        ([{"index": 0, "relevance_score": True}], "no index with a number"),
+        ([*results(0.1), *results(0.2)], "has one twice"),
         ([7], "no index with a number: 7"),
         (results(*[0] * 10_001), "more than 10000 documents"),
     ],
@@ -85,6 +94,40 @@ def test_what_ranks_not_every_document_is_a_problem_that_is_billed(given, says):
     assert isinstance(answer.found, AnswerProblem)
     assert says in answer.found.text
     assert answer.tokens == TokenCounts(7, 0)
+
+
+class Ranker(ChatDialect):
+    """Answers every request by a library with the results `given`."""
+
+    uses_library = True
+    given: ClassVar[list[object]] = []
+
+    def client(self):
+        return self
+
+    async def send(self, _body, _key):
+        return LibraryAnswer(200, orjson.dumps({"results": self.given, "usage": USAGE}))
+
+
+@pytest.mark.parametrize("scores", [[1.0, 0.9, 0.8], [1.0, 0.9], [1.0], [], [1.0, 0.9, 0.8, 0.7]])
+async def test_a_ranking_has_a_number_for_each_document_that_was_sent(monkeypatch, scores):
+    monkeypatch.setattr(Ranker, "given", results(*scores))
+    price = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0, "request_usd": 0.25}
+    settings = EndpointSettings.model_validate(
+        {"name": "r", "base_url": "http://h/v1", "model": "m", "price": price}
+    )
+    endpoint = HttpEndpoint(Ranker(settings), {"f": form(is_list=True)})
+    prompt = ranking_prompt("q", ["a", "b \ud83d", "c"])
+
+    ended = await endpoint.attempt(Attempt(1, "call", "r", "f", prompt, 1, "idem-1", 60.0), 10.0)
+
+    assert ended.usage.cost_usd > 0.25  # it is billed
+    if len(scores) == 3:
+        assert ended.values == {"relevance": scores}
+        return
+    assert ended.values is None
+    assert ended.error.kind is FailureKind.UNUSABLE
+    assert f"the ranking has {len(scores)} documents, and 3 were sent" in ended.error.message
 
 
 @pytest.mark.parametrize("document", [{}, {"results": 7}, {"message": "no"}, []])
