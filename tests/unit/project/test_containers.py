@@ -87,3 +87,9 @@ def test_the_cluster_of_ray_up_is_as_rays_own_schema_says():
     assert not Draft7Validator(schema).is_valid(cluster | {"head_ip": "h"})
     starts = [line for key in cluster if key.endswith("start_ray_commands") for line in cluster[key]]
     assert all("/etc/headrace/env" in line for line in starts if "ray start" in line)
+
+
+def test_the_head_of_a_cluster_on_hosts_of_ones_own_starts_the_workers():
+    cluster = YAML(typ="safe", pure=True).load((ROOT / "configs" / "ray" / "cluster.yaml").read_text())
+    starts = [command for command in cluster["head_start_ray_commands"] if "ray start" in command]
+    assert ["--autoscaling-config=~/ray_bootstrap_config.yaml" in start.split() for start in starts] == [True]
