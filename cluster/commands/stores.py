@@ -151,7 +151,7 @@ def _migrate_rows(place: str, *, dry_run: bool, json: bool) -> None:
     from cluster.backup.migration import Migrator  # noqa: PLC0415 - only this command needs it
     from cluster.backup.place import settings_of  # noqa: PLC0415 - same
 
-    with opened_store(settings_of(place, os.environ), advice=_ADVICE) as store:
+    with opened_store(settings_of(place, os.environ), may_lock=dry_run, advice=_ADVICE) as store:
         done = Migrator(store, _lease_of(place)).migrate(dry_run=dry_run)
     kept = [{"run_id": run_id, "why": why} for run_id, why in done.kept]
     if json:
@@ -172,7 +172,7 @@ def _copy_runs(place: str, to: str, *, replaces: bool, dry_run: bool, json: bool
     from cluster.backup.place import settings_of  # noqa: PLC0415 - only this command needs it
     from cluster.backup.saving import Content, refuse_live  # noqa: PLC0415 - same
 
-    with opened_store(settings_of(place, os.environ), advice=_ADVICE) as store:
+    with opened_store(settings_of(place, os.environ), may_lock=True, advice=_ADVICE) as store:
         refuse_live(store, _lease_of(place))  # before the snapshot, which does not change
         with store.snapshot() as snapshot:
             content = Content.of(snapshot, ())
