@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,7 @@ from msgspec import Struct
 from actors.core.messages.values import Json
 from cluster.report.tables.value_types import json_text
 
+_NO_STEPS: Mapping[str, str] = MappingProxyType({})
 NULL = 0  # the code of null, and of a column that a row lacks
 MOST_LABELS = 50  # different values; a column with more has texts
 _LONGEST_LABEL = 100  # characters
@@ -113,9 +115,13 @@ class AnswerColumn:
 
 
 class AnswerTable:
-    """The answers of one side, row by row. Rows with equal keys are repeats."""
+    """The answers of one side, row by row. Rows with equal keys are repeats.
 
-    def __init__(self, answers: Iterable[RowAnswer]) -> None:
+    `steps` has the step of each column, if it is known.
+    """
+
+    def __init__(self, answers: Iterable[RowAnswer], steps: Mapping[str, str] = _NO_STEPS) -> None:
+        self.steps = steps
         keys, tasks, failed = array("q"), array("q"), bytearray()
         self.columns: dict[str, AnswerColumn] = {}
         for answer in answers:

@@ -29,7 +29,7 @@ from cluster.compare.answers import (
 )
 from cluster.compare.results import Accuracy, Change, ColumnKind, Errors, LabelShare, NumberDifference
 from cluster.compare.truth import Truth
-from cluster.golden.figures import CONFIDENCE
+from cluster.golden.figures import confidence_name
 from cluster.statistics.agreement import kappa_of
 from cluster.statistics.calibration import calibration
 from cluster.statistics.intervals import (
@@ -259,12 +259,9 @@ def _rightness(
 
 
 def _calibration_error(table: AnswerTable, name: str, truth: Truth) -> float | None:
-    """Return the expected calibration error of the answers, None without a column with their confidences.
-
-    It is ``confidence``, or that of the step that answered.
-    """
-    step, dot, _ = name.rpartition(".")
-    column = next((each for each in (f"{step}{dot}{CONFIDENCE}", CONFIDENCE) if each in table.columns), None)
+    """Return the expected calibration error of the answers, None without a column with their confidences."""
+    numbers = [each for each, column in table.columns.items() if column.has_numbers]
+    column = confidence_name(numbers, table.steps.get(name, name.rpartition(".")[0]))
     if column is None:
         return None
     right, confidences = right_or_wrong(table, name, truth), table.numbers(column)

@@ -40,7 +40,7 @@ class ComparedLevel:
     def __init__(self, level: TableLevel, a: Side, b: Side, truths: Mapping[str, Truth]) -> None:
         self.level = level
         self._a, self._b, self._truths = a, b, truths
-        self.a, self.b = AnswerTable(a.answers(level)), AnswerTable(b.answers(level))
+        self.a, self.b = (AnswerTable(side.answers(level), side.steps) for side in (a, b))
         self._pairs = Pairs.of(self.a, self.b)
         self._check_keys()
         self._equal = np.ones(len(self._pairs.in_a), np.bool_)

@@ -82,6 +82,10 @@ class Side(Protocol):
     def run(self) -> RunView | None:
         """Return the run, None for a table."""
 
+    @property
+    def steps(self) -> Mapping[str, str]:
+        """Return the step of each column of a run."""
+
     def answers(self, level: TableLevel) -> Iterator[RowAnswer]:
         """Return a new stream of its answers."""
 
@@ -112,6 +116,11 @@ class RunSide:
         """Whether the rows of the input had no key."""
         first = next(all_ended(self._store, self.name), None)
         return self.key is None and first is not None and bool(re.fullmatch(r"row-\d{6,}", first[0].key))
+
+    @property
+    def steps(self) -> Mapping[str, str]:
+        """Return the step of each column."""
+        return {column.name: column.step for column in self._layout.outputs}
 
     def answers(self, level: TableLevel) -> Iterator[RowAnswer]:
         """Yield the answers of tasks that have ended, in the order of the input."""
@@ -203,6 +212,11 @@ class TableSide:
     @property
     def _key(self) -> str | None:
         return self.key or (KEY.name if KEY.name in self._names else None)
+
+    @property
+    def steps(self) -> Mapping[str, str]:
+        """Return none: a table does not name them."""
+        return {}
 
     def answers(self, level: TableLevel) -> Iterator[RowAnswer]:  # noqa: ARG002 - a table has one level
         """Yield the answers in the order of the rows."""

@@ -94,10 +94,34 @@ def confidence_column(
     """
     if name is not None:
         return next((each for each in columns if each.name == name), None)
-    found = [each for each in columns if each.field == CONFIDENCE and each.spec.type in ("number", "integer")]
-    of_step = [each for each in found if each.step == column.step]
-    chosen = of_step or found
-    return chosen[0] if len(chosen) == 1 else None
+    numbers = ("number", "integer")
+    found = {each.name: each for each in columns if each.field == CONFIDENCE and each.spec.type in numbers}
+    return found.get(confidence_name(found, column.step) or "")
+
+
+def confidence_name(names: Iterable[str], step: str) -> str | None:
+    """Return which of these columns of numbers has the confidences of a step: its own, or the only one."""
+    found = [name for name in names if name.rpartition(".")[2] == CONFIDENCE]
+    own = f"{step}.{CONFIDENCE}"
+    return own if own in found else found[0] if len(found) == 1 else None
+
+
+def present_answers(
+    golden: GoldenSet, entries: Iterable[tuple[Task, Report]], columns: Sequence[ItemColumn]
+) -> dict[Place, Json]:
+    """Return the answers that a run has now at the places of the golden set.
+
+    `retry` may have changed them since the decision.
+    """
+    found = {}
+    for task, report in entries:
+        for item in report.items:
+            for column in columns:
+                place = Place(task.key, item.item_id, column.name)
+                is_answered, answer = column.answer(item)
+                if is_answered and golden.get(place) is not None:
+                    found[place] = answer
+    return found
 
 
 def is_number(value: Json) -> bool:

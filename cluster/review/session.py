@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.core.messages.values import Json
@@ -31,7 +31,8 @@ class ReviewPair:
 class ReviewSession:
     """Takes decisions about `questions`, and adds them to `file` at once. `clock` returns seconds since 1970.
 
-    `pair` is set in a blind comparison, whose sides depend on `seed`.
+    `answers` are those of the run where `file` has decisions. `pair` is set in a blind comparison, whose
+    sides depend on `seed`.
     """
 
     def __init__(
@@ -41,11 +42,14 @@ class ReviewSession:
         reviewer: str,
         clock: Callable[[], float],
         *,
+        answers: Mapping[Place, Json] | None = None,
         pair: ReviewPair | None = None,
         seed: int = 0,
     ) -> None:
         self.questions = questions
         self.pair = pair
+        asked = {each.place: each.answer[1] for each in questions if each.answer[0]}
+        self._answers = {**(answers or {}), **asked}
         self._file = file
         self._reviewer = reviewer
         self._clock = clock
@@ -201,10 +205,8 @@ class ReviewSession:
 
     def _precision(self, field: str) -> dict[str, Json]:
         """Return the share of right answers in the whole golden set, also by earlier sessions."""
-        judged = [
-            is_right
-            for record in self._file.golden
-            if record.field == field and (is_right := record.judge(record.answer)) is not None
-        ]
+        records = [each for each in self._file.golden if each.field == field and each.place in self._answers]
+        verdicts = [record.judge(self._answers[record.place]) for record in records]
+        judged = [is_right for is_right in verdicts if is_right is not None]
         share = wilson(sum(judged), len(judged))
         return {"judged": len(judged), "right": sum(judged), "share": share.text()}

@@ -141,9 +141,10 @@ def _reviewed(
     opens: bool,
 ) -> None:
     """Serve the page until Ctrl-C, and print what the golden set says."""
+    from cluster.golden.figures import present_answers  # noqa: PLC0415 - loads numpy
     from cluster.review.cards import CardMaker  # noqa: PLC0415 - loads pydantic
     from cluster.review.choosing import choose  # noqa: PLC0415 - same
-    from cluster.review.selecting import report_of, selection_of  # noqa: PLC0415 - same
+    from cluster.review.selecting import decided_entries, report_of, selection_of  # noqa: PLC0415 - same
     from cluster.review.server import ReviewServer  # noqa: PLC0415 - loads aiohttp
     from cluster.review.session import ReviewPair, ReviewSession  # noqa: PLC0415 - same
 
@@ -154,7 +155,12 @@ def _reviewed(
     if not chosen.questions:
         return
     pair = ReviewPair(run.run_id, options.other) if options.is_blind else None
-    session = ReviewSession(chosen.questions, file, reviewer, time.time, pair=pair, seed=options.seed)
+    answers = present_answers(
+        file.golden, decided_entries(store, run.run_id, file.golden), selection.all_columns
+    )
+    session = ReviewSession(
+        chosen.questions, file, reviewer, time.time, answers=answers, pair=pair, seed=options.seed
+    )
     about = {
         "run": plain(run.run_id),
         "other": plain(options.other),

@@ -168,3 +168,22 @@ def test_a_run_and_a_table_of_another_kind_cannot_be_compared():
         ConfigError, match="a has items and tasks and B has rows: compare two runs, or tables"
     ):
         compare_sides(a, TableSide("B", lambda: iter([{"key": "x", "label": "good"}])))
+
+
+def test_the_confidence_of_an_answer_of_a_run_is_that_of_its_step():
+    sure = {"type": "number", "min": 0, "max": 1}
+    steps = {"one": {"label": {"type": "string"}, "confidence": sure}, "two": {"confidence": sure}}
+    runs = Runs(
+        sources=False,
+        evaluate=[
+            {"name": name, "prompt": "Rate {text}", "output": output} for name, output in steps.items()
+        ],
+    )
+    values = {"one": {"label": "good", "confidence": 0.9}, "two": {"confidence": 0.1}}
+    runs.report = lambda key, *_: replace(
+        rated(key), items=(ItemResult(f"rows:{key}", "rows", ItemState.SUCCEEDED, values, usage=Usage()),)
+    )
+    a, b = (runs.run(name, lambda n: n) for name in "ab")
+    rows = [{"key": f"row-{number + 1:06}", "label": "good"} for number in range(TASKS)]
+    found = compare_sides(a, b, table_truths(TableSide("gold", lambda: iter(rows)), has_items=False))
+    assert found.columns["label"].accuracy.calibration_a == pytest.approx(0.1)

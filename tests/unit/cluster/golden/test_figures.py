@@ -10,11 +10,13 @@ import pytest
 from actors.core.messages.tasks import Task
 from cluster.golden.figures import (
     confidence_column,
+    confidence_name,
     figures_document,
     figures_lines,
     golden_figures,
     preference_lines,
     preferences,
+    present_answers,
 )
 from cluster.golden.records import Decision, GoldenRecord, Order
 from cluster.golden.standing import GoldenSet
@@ -107,6 +109,26 @@ def test_confidences_out_of_range_are_left_out_and_a_field_without_judged_answer
     assert label.calibration is None
     assert score.accuracy is score.sampled_accuracy is None
     assert [*figures_lines([score])] == ["score: no answer is judged (1 untold, 0 without an answer)"]
+
+
+def test_present_answers_are_those_that_have_a_decision():
+    golden = GoldenSet([decided(at, Decision.ACCEPT, "good") for at in range(2)])
+    found = present_answers(golden, answers(("bad", 1, 1), None, ("good", 1, 1)), COLUMNS)
+    assert found == {decided(0, Decision.ACCEPT).place: "bad"}
+
+
+@pytest.mark.parametrize(
+    ("names", "step", "found"),
+    [
+        (["label", "confidence"], "a", "confidence"),
+        (["b.confidence", "a.confidence"], "a", "a.confidence"),
+        (["b.confidence"], "a", "b.confidence"),
+        (["b.confidence", "c.confidence"], "a", None),
+        (["overconfidence", "score"], "a", None),
+    ],
+)
+def test_the_confidence_of_an_answer_is_that_of_its_step_or_the_only_one(names, step, found):
+    assert confidence_name(names, step) == found
 
 
 def test_true_is_not_the_number_one():

@@ -8,7 +8,7 @@ import pytest
 
 from actors.core.messages.tasks import Task
 from cluster.golden.file import GoldenFile, read_golden
-from cluster.golden.records import Order
+from cluster.golden.records import Order, Place
 from cluster.golden.standing import GoldenSet
 from cluster.report.item_columns import item_columns
 from cluster.review.choosing import ReviewSelection, choose
@@ -78,6 +78,19 @@ def test_progress_counts_decisions_and_right_answers(begin):
     assert label == {"judged": 2, "right": 1, "share": "50.0% (9.5% to 90.5%)"}
     assert session.next_open(2) == 3
     assert session.next_open(4) == 3
+
+
+def test_progress_judges_the_answers_that_the_run_has_now(begin):
+    session, _ = begin(questions(3))
+    for index in range(3):
+        session.accept(index)
+    changed = {Place("t1", "rows:t1", "label"): "bad"}  # and t2 has no answer any more
+    again, _ = begin(questions(1), answers=changed)
+    assert again.progress()["fields"]["label"] == {
+        "judged": 2,
+        "right": 1,
+        "share": "50.0% (9.5% to 90.5%)",
+    }
 
 
 def test_undo_withdraws_the_decisions_of_this_session_one_by_one(begin):
