@@ -50,7 +50,7 @@ def ask_again(request: NoiseRequest, console: Console, *, engine: EngineName | N
         )
     with opened(request.config, os.environ) as store:
         run = found_run(store, request.run_id)
-        config = question_of(run, request.config, request.overrides, os.environ)
+        config = question_of(run, store, request.config, request.overrides, os.environ)
         again = AskedAgain.of(run, store, config, size=request.size, seed=request.seed, budget=request.budget)
     if not request.is_agreed and config.llm.simulator is None:
         ask_before(again.job().estimate(), console, has_budget=request.budget is not None)
@@ -67,4 +67,9 @@ def ask_again(request: NoiseRequest, console: Console, *, engine: EngineName | N
     if summary.open_tasks or summary.stopped_by:
         cause = summary.stopped_by or summary.state.value
         raise NoiseStoppedError(f"--noise: run {again.run_id} was stopped: {cause}; {_CONTINUED}")
+    if unpaid := again.unpaid():
+        raise NoiseStoppedError(
+            f"--noise: the budget of run {again.run_id} was spent before {unpaid:,} of {len(again.tasks):,} "
+            "rows were answered: the same command with a larger --budget continues"
+        )
     return again.run_id

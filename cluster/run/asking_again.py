@@ -1,8 +1,10 @@
 """Asks the question of a run again about some of its tasks, to see how its answers change by themselves.
 
 Rule 1: The question is not taken from the store, where another user may have written it. It comes from the
-    configuration with which the run began, or from a saved job of `map` that asks the same.
-Rule 2: The answers are kept in a run of their own. The same call continues it, and pays nothing twice.
+    configuration with which the run began, which must not have changed, or from a saved job of `map` that
+    asks the same.
+Rule 2: The answers are kept in a run of their own. The same call continues it, and pays nothing twice. Tasks
+    that failed for a reason that may have passed, such as a spent budget, are asked again.
 """
 
 from __future__ import annotations
@@ -11,19 +13,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.core.errors import ConfigError
+from actors.core.errors import ConfigError, FailureKind
 from actors.core.estimate.totals import Reservoir
+from actors.core.journal.batch import CheckedCodec
+from actors.core.journal.runs import refuse_changed
 from actors.core.messages.journal import RunView
-from actors.core.messages.tasks import Task
+from actors.core.messages.tasks import Task, TaskState
 from actors.core.run_id import check_run_id
 from actors.journal.stores.base import Store
 from cluster.config.loading import loaded
 from cluster.config.model import HeadraceConfig
 from cluster.program import program
 from cluster.ray.job_paths import below_root
-from cluster.records.reading import all_tasks
-from cluster.records.records import start_of, with_overrides
-from cluster.records.run_journal import RunOrigin
+from cluster.records.reading import all_ended, all_tasks
+from cluster.records.records import CODEC, start_of, store_if_any, with_overrides
+from cluster.records.run_journal import Repetition, RunOrigin
 from cluster.report.summary import RunSummary
 from cluster.run.engine import LocalEngine, RayEngine
 from cluster.run.host import RunHost
@@ -32,6 +36,8 @@ from cluster.run.map.job import asked_of
 from cluster.run.sampling import EstimatedJob, SampleRun
 
 _MOST_ROWS = 100_000
+_CHANGED = "asked again, {run_id} would not show its own changes: use the configuration that it began with"
+_REPEATED = (TaskState.FAILED, TaskState.CANCELLED, TaskState.PARTIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +77,36 @@ class AskedAgain:
 
     def ask(self, engine: LocalEngine | RayEngine, host: RunHost) -> RunSummary:
         """Ask the tasks that have not been asked again yet. Raises `HeadraceError`."""
-        return launch(SampleRun(self.config, self.run_id, self.origin, self.tasks), engine, host).summary
+        retry = Repetition(_REPEATED, only_transient=True)
+        sample = SampleRun(self.config, self.run_id, self.origin, self.tasks, retry=retry)
+        return launch(sample, engine, host).summary
+
+    def unpaid(self) -> int:
+        """Return the number of tasks without all answers because the budget was spent."""
+        with store_if_any(self.config.store.settings()) as store:
+            if store is None:
+                return 0
+            return sum(
+                any(item.error is not None and item.error.kind is FailureKind.BUDGET for item in report.items)
+                for _, report in all_ended(store, self.run_id)
+            )
 
 
 def question_of(
-    run: RunView, config: Path | None, overrides: Sequence[str], env: Mapping[str, str]
+    run: RunView, store: Store, config: Path | None, overrides: Sequence[str], env: Mapping[str, str]
 ) -> HeadraceConfig:
-    """Return the configuration that asks the question of a run. Raises `ConfigError`.
+    """Return the configuration that asks the question of a run in `store`.
 
-    `config` is the job of a run of `map`, or the configuration of another run if it was moved.
+    `config` is the job of a run of `map`, or the configuration of another run if it was moved. Raises
+    `ConfigError`, and `ConfigChangedError` if the configuration has changed since the run began.
     """
     if "asked" not in run.origin:
         start = start_of(run.run_id, config, env)
         given = with_overrides(start, [*overrides])
-        return below_root(loaded(start.path, overrides=given, env=env), env)
+        found = below_root(loaded(start.path, overrides=given, env=env), env)
+        record = RunOrigin.of(found, start.path).record(run.run_id, run.name)
+        refuse_changed(store, CheckedCodec(CODEC), record, _CHANGED.format(run_id=run.run_id))
+        return found
     if config is None:
         raise ConfigError(
             f"run {run.run_id} is one of `map`, whose question is not taken from the store: repeat its "

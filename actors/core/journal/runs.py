@@ -38,6 +38,9 @@ from actors.core.texts import cut
 
 _COMPLETE = ("succeeded", "partial")  # states that require that every task has ended
 _MOST_DIFFERENCES = 20
+_CHANGED_ADVICE = (
+    "use that configuration, accept the changed one (--accept-config), or give the run another id"
+)
 _LONGEST_VALUE = 80
 _ABSENT = object()
 
@@ -206,15 +209,20 @@ class Runs:
         return load_run(self._codec, row)
 
 
-def refuse_changed(reader: Reader, codec: CheckedCodec, record: OpenRun) -> None:
-    """Raise if no owner may resume the run of `record`. Does nothing for a new run."""
+def refuse_changed(
+    reader: Reader, codec: CheckedCodec, record: OpenRun, advice: str = _CHANGED_ADVICE
+) -> None:
+    """Raise if no owner may resume the run of `record`. Does nothing for a new run.
+
+    `advice` says what to do if its configuration was changed.
+    """
     data = reader.get(keys.run(record.run_id))
     if data is not None:
-        _refuse(load_run(codec, data), record, codec.normal(record.config))
+        _refuse(load_run(codec, data), record, codec.normal(record.config), advice)
 
 
-def _refuse(row: RunRow, record: OpenRun, config: Mapping[str, Json]) -> None:
-    """Raise if a run cannot be resumed by any owner."""
+def _refuse(row: RunRow, record: OpenRun, config: Mapping[str, Json], changed: str = _CHANGED_ADVICE) -> None:
+    """Raise if a run cannot be resumed by any owner. `changed`: the advice for another configuration."""
     if row.state in INCOMPLETE:
         did = "restore" if row.state == RESTORING else "removal"
         advice = "restore it again, or remove it with" if row.state == RESTORING else "finish it with"
@@ -225,7 +233,7 @@ def _refuse(row: RunRow, record: OpenRun, config: Mapping[str, Json]) -> None:
     if not record.accept_config and any(
         _differences("", row.config, config, in_clear=row.config_format == OLDEST)
     ):
-        raise ConfigChangedError(_difference_text(row, config))
+        raise ConfigChangedError(_difference_text(row, config, changed))
 
 
 def _drop_cancel_request(turn: OpenTurn, run_id: str) -> None:
@@ -253,18 +261,12 @@ def _taken_text(row: RunRow, writer: bytes) -> str:
     )
 
 
-def _difference_text(row: RunRow, config: Mapping[str, Json]) -> str:
+def _difference_text(row: RunRow, config: Mapping[str, Json], advice: str) -> str:
     lines = list(_differences("", row.config, config, in_clear=row.config_format == OLDEST))
     shown = lines[:_MOST_DIFFERENCES]
     if len(lines) > len(shown):
         shown.append(f"  and {len(lines) - len(shown)} more")
-    return "\n".join(
-        [
-            f"run {row.run_id} was begun with another configuration:",
-            *shown,
-            "use that configuration, accept the changed one (--accept-config), or give the run another id",
-        ]
-    )
+    return "\n".join([f"run {row.run_id} was begun with another configuration:", *shown, advice])
 
 
 def _differences(path: str, before: Json, after: Json, *, in_clear: bool) -> Iterator[str]:
