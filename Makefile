@@ -78,7 +78,7 @@ browser: install  ## installs Debian's Chromium and axe-core, for the tests of p
 
 .PHONY: screenshots
 screenshots: install  ## takes the pictures in docs/images; needs Chromium (make browser)
-	$(BIN)/python -m examples.screenshots
+	$(BIN)/python -m tools.screenshots
 
 .PHONY: network
 network:  ## installs Debian's iproute2, for the tests on several hosts; they are skipped without it

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from tests.e2e.support.browser import CHROMIUM, Page, opened
+from tools.browser import CHROMIUM, Page, opened
 
 ROOT = Path(__file__).parents[1]
 PLACE = ROOT / ".headrace" / "bench" / "report"

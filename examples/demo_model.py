@@ -56,7 +56,7 @@ class DemoModel:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr] # noqa: SLF001
+        self.port = runner.addresses[0][1]
         try:
             yield f"http://127.0.0.1:{self.port}/v1"
         finally:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.e2e.http.conftest import ANN
-from tests.e2e.support.browser import CHROMIUM, opened
+from tools.browser import CHROMIUM, opened
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="NO BROWSER: `make browser` installs Debian's chromium"

@@ -12,7 +12,7 @@ from cluster.compare.page import write_page
 from cluster.compare.sides import TableSide
 from cluster.compare.truth import table_truths
 from tests.e2e.support import axe
-from tests.e2e.support.browser import CHROMIUM, opened
+from tools.browser import CHROMIUM, opened
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="NO BROWSER: `make browser` installs Debian's chromium"

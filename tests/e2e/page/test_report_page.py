@@ -25,9 +25,9 @@ from cluster.page.writing import PageOptions, write_page
 from cluster.records.records import CODEC
 from cluster.web.document import asset
 from tests.e2e.support import axe
-from tests.e2e.support.browser import CHROMIUM, opened
 from tests.unit.support.amounts import AMOUNTS
 from tests.unit.support.stored_run import StoredRun
+from tools.browser import CHROMIUM, opened
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="NO BROWSER: `make browser` installs Debian's chromium"

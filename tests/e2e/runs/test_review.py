@@ -12,7 +12,7 @@ import pytest
 
 from cluster.golden.file import read_golden
 from tests.e2e.support import axe
-from tests.e2e.support.browser import CHROMIUM, opened
+from tools.browser import CHROMIUM, opened
 
 HOSTILE = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
 COLUMNS = ("-c", "mood: good | bad | mixed", "-c", "confidence: 0..1")

@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 
 from simulators.process import SimulatorProcess
 from tests.e2e.conftest import Driver
-from tests.e2e.support.browser import Page, opened
 from tests.e2e.support.deployment import Deployment, deployment
+from tools.browser import Page, opened
 
 _SCREEN = {"width": 1400, "height": 880, "deviceScaleFactor": 0.75, "mobile": False}
 _COOKIE = "ray-authentication-token"

@@ -16,7 +16,7 @@ from tests.unit.project.test_imports import ORDER
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
-_TOPS = "actors|benchmarks|cluster|configs|docs|examples|headrace|simulators|tests"
+_TOPS = "actors|benchmarks|cluster|configs|docs|examples|headrace|simulators|tests|tools"
 _PATH = re.compile(rf"`((?:{_TOPS})/[\w./-]*)`")
 
 

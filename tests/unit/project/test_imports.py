@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = ("actors", "cluster", "headrace", "driver", "serve_app")
-FOLDERS = ("actors", "cluster", "headrace", "simulators", "benchmarks", "examples")
+FOLDERS = ("actors", "cluster", "headrace", "simulators", "benchmarks", "examples", "tools")
 OWN = {*FOLDERS, "driver", "serve_app"}
 MOST_LINES = 500
 MOST_MODULES = 15
@@ -148,7 +148,7 @@ def test_no_class_name_occurs_twice():
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    paths = modules(*PROGRAM, "simulators", "benchmarks", "examples")
+    paths = modules(*PROGRAM, "simulators", "benchmarks", "examples", "tools")
     below = {name: imports(path) & paths.keys() for name, path in paths.items()}
     done = set()
 
@@ -211,6 +211,12 @@ def test_benchmarks_import_of_the_actors_what_they_measure_and_the_way_to_speak_
     for name, path in modules("benchmarks").items():
         known = {each for each in imports(path) if each.split(".")[0] == "actors"}
         assert all(each.startswith(spoken) for each in known), f"{name} imports {known}"
+
+
+def test_nothing_imports_the_tests_and_the_program_and_its_simulators_import_no_tools():
+    for name, path in modules(*PROGRAM, *FOLDERS).items():
+        assert "tests" not in tops(path), name
+        assert "tools" not in tops(path) or name.split(".")[0] in {"tools", "benchmarks"}, name
 
 
 def test_the_program_imports_nothing_that_is_for_development_only():

@@ -120,6 +120,7 @@ def test_the_source_distribution_holds_what_a_reader_needs_and_no_benchmark(buil
         "docs",
         "examples",
         "tests",
+        "tools",
         "LICENSE",
         "README.md",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 
@@ -20,7 +21,7 @@ from cluster.records.run_journal import RunJournal, RunOrigin
 class LocalGateway(Gateway):
     """A gateway to actors of this process. They end with it; open tasks stay in the store."""
 
-    async def _open(self):
+    async def _open(self) -> None:
         self._local: LocalTopology = build(self.config, self.run_id)
         self._journal = self._local.journal_courier()
         await RunJournal(self._journal, self.run_id).open(
@@ -29,12 +30,13 @@ class LocalGateway(Gateway):
         (self._pipeline,) = self._local.couriers(window=self.config.limits.accepted_tasks)
         self._topology, self._trouble = self._local, ""
 
-    async def _call(self, name, message, within_s=limits.ANSWER_WITHIN_S):
-        courier = self._journal if name == "journal" else self._pipeline
+    async def _call(self, name: str, message: Any, within_s: float = limits.ANSWER_WITHIN_S) -> Any:
+        courier: Any = self._journal if name == "journal" else self._pipeline
         async with asyncio.timeout(within_s):
             return await courier.call(message)
 
-    async def close(self):
+    async def close(self) -> None:
+        """End the actors."""
         await self._local.save_history()
         await self._pipeline.close()
         await self._journal.close()

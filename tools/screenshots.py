@@ -1,6 +1,6 @@
 """Takes the pictures in docs/images, from a run on this machine that costs nothing.
 
-    python -m examples.screenshots [report …]
+    python -m tools.screenshots [report …]
 
 Needs Chromium (`make browser`). `PICTURES` names the pictures, each with the function that takes it.
 """
@@ -29,8 +29,8 @@ from cluster.golden.records import Decision, GoldenRecord, Order
 from cluster.http.routes.identifiers import id_of
 from examples.demo_model import DemoModel
 from examples.make_reviews import BAD, GOOD, MIXED, PRODUCTS
-from tests.e2e.support.browser import CHROMIUM, Page, opened
-from tests.e2e.support.local_service import local_service
+from tools.browser import CHROMIUM, Page, opened
+from tools.local_service import local_service
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -247,7 +247,7 @@ async def review_pictures(images: Path, folder: Path) -> None:
     await demo_run(folder)
     command = (sys.executable, str(ROOT / "driver.py"), "review", _RUN, "--no-open", "--reviewer=ann")
     process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=PIPE)
-    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    assert process.stdout is not None
     try:
         address = (await process.stdout.readline()).decode().strip()
         async with opened(address, folder / "browser") as page:

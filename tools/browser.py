@@ -66,6 +66,7 @@ class Page:
         await self.call("Input.insertText", text=text)
 
     async def close(self) -> None:
+        """Stop reading what the page sends."""
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
 
@@ -104,6 +105,7 @@ async def opened(url: str, directory: Path) -> AsyncIterator[Page]:
         stdout=DEVNULL,
         stderr=PIPE,
     )
+    assert process.stderr is not None
     try:
         async with asyncio.timeout(_WITHIN_S), aiohttp.ClientSession() as http:
             address = await _announced(process.stderr)

@@ -1,0 +1,1 @@
+"""Programs for the development of Headrace: a headless browser, and the pictures of the documentation."""
