@@ -25,7 +25,7 @@ from simulators.ledger import read_ledger
 from tests.cluster.hosts import OUTSIDE, Host, Network, why_not
 
 ROOT = Path(__file__).resolve().parents[2]
-TASKS, CALLS_A_TASK = 48, 3
+TASKS, CALLS_A_TASK = 36, 3
 RUN_WITHIN_S = 200.0
 _GCS_PORT, _REDIS_PORT = 6379, 6380
 _OBJECT_STORE_BYTES = 100 << 20
@@ -43,10 +43,11 @@ def until(look: Callable[[], StateT], condition: Callable[[StateT], object], wit
 
 
 class Endpoint:
-    """A simulated model outside of the cluster, and its books."""
+    """A simulated model outside of the cluster, its books, and the directory of the runs that ask it."""
 
     def __init__(self, network: Network, directory: Path) -> None:
-        self._network = network
+        directory.mkdir()
+        self._network, self.directory = network, directory
         self._ledger = directory / "ledger.jsonl"
         words = ["-m", "simulators.llm", "--host", OUTSIDE, "--latency-s", "0.4"]
         words += ["--ledger", str(self._ledger)]
@@ -54,10 +55,14 @@ class Endpoint:
         assert process.stdout is not None
         with process.stdout:
             self.url = str(json.loads(process.stdout.readline())["url"])
+        self._base = self.url.removesuffix("/v1")
 
     def billed(self) -> int:
-        statistics = json.loads(self._network.fetch(f"{self.url.removesuffix('/v1')}/stats"))
-        return int(statistics["billed"])
+        return int(json.loads(self._network.fetch(f"{self._base}/stats"))["billed"])
+
+    def hold(self, *, on: bool) -> None:
+        """Have new requests wait until this is called with False."""
+        self._network.fetch(f"{self._base}/control", json.dumps({"hold": int(on)}))
 
     def ledger(self) -> Counter[str]:
         """Return how often each call was billed."""
@@ -153,18 +158,18 @@ class RayHosts:
             host.close()
         shutil.move(self._temps, self._directory / "ray")
 
-    def driver(self, *words: str) -> tuple[str, str]:
+    def driver(self, directory: Path, *words: str) -> tuple[str, str]:
         """Run a command of the driver on the head; return its stdout and its stderr."""
-        return self._python(str(ROOT / "driver.py"), *words)
+        return self._python(directory, str(ROOT / "driver.py"), *words)
 
-    def python(self, script: str) -> str:
+    def python(self, directory: Path, script: str) -> str:
         """Run a script with our modules on the head; return its stdout."""
-        return self._python("-c", script)[0]
+        return self._python(directory, "-c", script)[0]
 
-    def _python(self, *words: str) -> tuple[str, str]:
+    def _python(self, directory: Path, *words: str) -> tuple[str, str]:
         dashboard = f"http://{self.head.address}:8265"
         env = {**self.env, "RAY_API_SERVER_ADDRESS": dashboard, "PYTHONPATH": str(ROOT)}
-        return self.head.run([sys.executable, *words], env, RUN_WITHIN_S, cwd=self._directory)
+        return self.head.run([sys.executable, *words], env, RUN_WITHIN_S, cwd=directory)
 
     def host_of(self, actor: str) -> tuple[Host, psutil.Process] | None:
         """Return where an actor runs, by its class, and as which process; the newest of several."""
@@ -179,19 +184,17 @@ class Run:
         self,
         cluster: RayHosts,
         host: Host,
-        directory: Path,
         endpoint: Endpoint,
-        run_id: str,
         *,
         tasks: int = TASKS,
         in_flight: int = 8,
     ) -> None:
-        self.directory, self.endpoint, self.run_id, self.tasks = directory, endpoint, run_id, tasks
-        config = configured(directory, endpoint, tasks, in_flight)
+        self.endpoint, self.tasks = endpoint, tasks
+        config = configured(endpoint, tasks, in_flight)
         words = [sys.executable, str(ROOT / "driver.py"), "run", str(config)]
-        words += ["--json", f"--run-id={run_id}", "--address", cluster.address]
+        words += ["--json", "--run-id=hosts", "--address", cluster.address]
         self._process = subprocess.Popen(  # noqa: S603 - our own words
-            host.command(words, directory),
+            host.command(words, endpoint.directory),
             env=cluster.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -204,7 +207,7 @@ class Run:
         stdout, stderr = self._process.communicate(timeout=RUN_WITHIN_S)
         assert self._process.returncode == 0, stderr
         summary: dict[str, Any] = json.loads(stdout)
-        check_books(self.directory, self.run_id, summary, self.endpoint, self.tasks)
+        check_books("hosts", summary, self.endpoint, self.tasks)
         return summary
 
     def close(self) -> None:
@@ -213,7 +216,7 @@ class Run:
         self._process.communicate()
 
 
-def configured(directory: Path, endpoint: Endpoint, tasks: int = TASKS, in_flight: int = 8) -> Path:
+def configured(endpoint: Endpoint, tasks: int = TASKS, in_flight: int = 8) -> Path:
     """Write the configuration of a run of `tasks` tasks, and return its path. JSON is YAML, too."""
     named = {"name": "sim", "base_url": endpoint.url, "model": "sim", "max_in_flight": in_flight}
     document = {
@@ -227,20 +230,18 @@ def configured(directory: Path, endpoint: Endpoint, tasks: int = TASKS, in_fligh
         },
         "dimensions": [{"name": "quality", "field": "quality", "synthesize": "Sum up {key}: {evidence}"}],
         "cluster": {"pipelines": 2},
-        "store": {"kind": "sqlite", "path": str(directory / "state.db"), "lease_s": 3},
-        "output": {"directory": str(directory / "runs")},
+        "store": {"kind": "sqlite", "path": str(endpoint.directory / "state.db"), "lease_s": 3},
+        "output": {"directory": str(endpoint.directory / "runs")},
     }
-    path = directory / "config.yaml"
+    path = endpoint.directory / "config.yaml"
     path.write_text(json.dumps(document, indent=1))
     return path
 
 
-def check_books(
-    directory: Path, run_id: str, summary: Mapping[str, Any], endpoint: Endpoint, tasks: int = TASKS
-) -> None:
+def check_books(run_id: str, summary: Mapping[str, Any], endpoint: Endpoint, tasks: int = TASKS) -> None:
     """Demand a report on each task, and a receipt that agrees with what the endpoint has billed."""
     assert summary["tasks"]["succeeded"] == tasks, summary
-    lines = (directory / "runs" / run_id / "reports.jsonl").read_text().splitlines()
+    lines = (endpoint.directory / "runs" / run_id / "reports.jsonl").read_text().splitlines()
     assert len({json.loads(line)["key"] for line in lines}) == len(lines) == tasks
     billed = endpoint.ledger()
     assert len(billed) == tasks * CALLS_A_TASK
@@ -275,8 +276,8 @@ def network() -> Iterator[Network]:
 
 
 @pytest.fixture
-def endpoint(network: Network, tmp_path: Path) -> Endpoint:
-    return Endpoint(network, tmp_path)
+def start_endpoint(network: Network, tmp_path: Path) -> Callable[[str], Endpoint]:
+    return lambda name: Endpoint(network, tmp_path / name)
 
 
 @pytest.fixture
@@ -293,11 +294,11 @@ def start_hosts(network: Network, tmp_path: Path) -> Iterator[Callable[..., RayH
 
 
 @pytest.fixture
-def begin(network: Network, endpoint: Endpoint, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+def begin() -> Iterator[Callable[..., Run]]:
     with contextlib.ExitStack() as running:
 
-        def begun(cluster: RayHosts, host: Host, run_id: str = "hosts", **options: int) -> Run:
-            run = Run(cluster, host, tmp_path, endpoint, run_id, **options)
+        def begun(cluster: RayHosts, host: Host, endpoint: Endpoint, **options: int) -> Run:
+            run = Run(cluster, host, endpoint, **options)
             running.callback(run.close)
             return run
 

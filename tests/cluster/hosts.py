@@ -44,6 +44,12 @@ def why_not() -> str | None:
 
 
 _OWN = ("--net", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_FETCH = """
+import sys, urllib.request as r
+data = sys.argv[2].encode() if sys.argv[2:] else None
+request = r.Request(sys.argv[1], data, {"Content-Type": "application/json"})
+print(r.urlopen(request, timeout=10).read().decode())
+"""
 # bash stays the first process: it takes in orphans, without which Ray takes dead processes for living ones.
 _FIRST_PROCESS = """
 mount -t tmpfs -o size=256m tmpfs /dev/shm && hostname "$0" && ip link set lo up && echo up || exit 1
@@ -169,10 +175,10 @@ class Network:
         self._outside.append(process)
         return process
 
-    def fetch(self, url: str) -> str:
-        """Return what is served outside of all hosts at `url`."""
-        program = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
-        return _run(_within(self._first, (sys.executable, "-IS", "-c", program, url)))[0]
+    def fetch(self, url: str, body: str | None = None) -> str:
+        """Return what is served outside of all hosts at `url`. A `body` is posted as JSON."""
+        words = (sys.executable, "-IS", "-c", _FETCH, url, *([] if body is None else [body]))
+        return _run(_within(self._first, words))[0]
 
 
 def _first_process(name: str) -> tuple[subprocess.Popen[bytes], int]:
