@@ -10,6 +10,7 @@ Rule 3: an unclassified error is `Blame.UNKNOWN` and permanent. It is always rep
 from __future__ import annotations
 
 import enum
+import re
 from typing import ClassVar
 
 from msgspec import Struct
@@ -42,6 +43,9 @@ class FailureKind(enum.StrEnum):
     UNSTORED = "unstored"  # the journal could not store it; the task does not end
 
 
+_STATUS = re.compile(r"^HTTP (\d{3})\b|\banswered (\d{3})$")
+
+
 class Failure(Struct, frozen=True):
     """A failure as a value. Actors exchange it; reports and ``why`` show it.
 
@@ -56,6 +60,11 @@ class Failure(Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"
+
+    def outline(self) -> str:
+        """Return the kind, and the HTTP status if there is one, without a text from outside."""
+        found = _STATUS.search(self.message)
+        return f"{self.kind}, HTTP {found[1] or found[2]}" if found else self.kind.value
 
 
 def text_of(error: BaseException) -> str:

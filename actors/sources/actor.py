@@ -17,6 +17,7 @@ from actors.core.limits.breaker import BreakerSettings, BreakerState, CircuitBre
 from actors.core.limits.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.core.messages.tasks import Fetch, Fetched, Item, Task
 from actors.core.metrics.measures import FETCHES, MeasureReading
+from actors.core.task_names import tenant_of
 from actors.runtime.log_guard import guard_logs
 from actors.runtime.telemetry.logs import log_about
 from actors.runtime.threads import OnThreads
@@ -67,6 +68,7 @@ class GuardedSource:
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetched = self._failed = self._tries = 0
         self._last_error: str | None = None
+        self._last_failure: tuple[str | None, Failure] | None = None  # with the tenant of its task
         self._source: Source | None = None
         self._broken: Failure | None = None
         # If `__init__` raised, the actor would be lost. Instead it answers each task with the reason.
@@ -144,7 +146,7 @@ class GuardedSource:
             return self._without(Failure(FailureKind.DEADLINE, Blame.LIMIT, "no time was left for the task"))
         permit = self._breaker.allow(now)
         if permit is None:
-            text = f"the breaker is open after repeated failures; the last one: {self._last_error}"
+            text = f"the breaker is open after repeated failures{self._last_one(tenant_of(fetch.task.key))}"
             return self._without(Failure(FailureKind.TRANSIENT, Blame.SOURCE, text))
         self._tries += 1
         try:
@@ -165,11 +167,19 @@ class GuardedSource:
             self._breaker.on_success(permit, self._clock())
             return Fetched(self._settings.name, items, size=size)
         self._last_error = failure.message
+        self._last_failure = tenant_of(fetch.task.key), failure
         if failure.kind is FailureKind.TRANSIENT:
             self._breaker.on_failure(permit, self._clock())
         else:
             self._breaker.on_success(permit, self._clock())  # the source works: it has answered with an error
         return self._without(failure)
+
+    def _last_one(self, tenant: str | None) -> str:
+        """Describe the last failure. Its text may quote its task: other tenants get an outline."""
+        if self._last_failure is None:
+            return ""
+        known, failure = self._last_failure
+        return f"; the last one: {failure.message if known == tenant else failure.outline()}"
 
     async def _items_of(self, task: Task, within_s: float, deadline: float) -> tuple[Item, ...]:
         """Fetch. The time-out begins when the source has a thread: one that timed out keeps its thread."""

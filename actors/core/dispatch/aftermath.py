@@ -111,7 +111,7 @@ class Aftermath:
         troubles = [
             f"endpoint {endpoint.name} answers no call: {trouble}"
             for endpoint in self._routes.of(record.call.endpoints).endpoints
-            if (trouble := endpoint.trouble(now))
+            if (trouble := endpoint.trouble(now, record.call.tenant))
         ]
         more = len(troubles) - _SHOWN_TROUBLES
         shown = [*troubles[:_SHOWN_TROUBLES], *([f"and {more} more endpoints"] if more > 0 else [])]

@@ -93,7 +93,8 @@ class EndpointState:
         self._paused_until: float | None = None
         self._interactive_at = float("-inf")  # when an interactive attempt was last to be placed here
         self._succeeded = self._refused = self._failed = 0
-        self._last_failure = ""
+        self._last_failure: Failure | None = None
+        self._last_tenant: str | None = None  # of that failure, None if it is unknown
         self._failing_since: float | None = None  # the first refusal or failure since the last answer
         self._failing: set[str] = set()  # calls that failed since the last answer, at most `_ENOUGH`
         self.answered = 0  # attempts that were answered, usably or not
@@ -101,15 +102,20 @@ class EndpointState:
         self._input_ratio = TokenRatio()
         self.faults = EndpointFaults(name, address)
 
-    def trouble(self, now: float) -> str:
+    def trouble(self, now: float, tenant: str) -> str:
         """Return the last failure or refusal in one line while the endpoint answers no call; otherwise "".
 
-        It answers none while its breaker is not closed, and after 10 s of refusals and failures alone.
+        It answers none while its breaker is not closed, and after 10 s of refusals and failures alone. The
+        text of a failure may quote its prompt: other tenants than its own get an outline.
         """
         lasts = self._failing_since is not None and now - self._failing_since >= _FAILING_S
         if self._breaker.state is BreakerState.CLOSED and not lasts:
             return ""
-        return " ".join(self._last_failure[:_TROUBLE_CHARACTERS].split())
+        if self._last_failure is None:
+            return ""
+        if tenant != self._last_tenant:
+            return self._last_failure.outline()
+        return " ".join(self._last_failure.message[:_TROUBLE_CHARACTERS].split())
 
     def record_failure(self, call: str) -> bool:
         """Record that `call` failed. Return whether another call has failed since the last answer."""
@@ -239,20 +245,21 @@ class EndpointState:
             self._on_answered(outcome, permit, now)
         elif refused:
             self._refused += 1
-            self._note_failure(error, now)
+            self._note_failure(error, call, now)
             self._breaker.on_cancelled(breaker_permit, now)
             self._on_refused(outcome, error, permit, now)
         elif error.blame is Blame.ENDPOINT:
             self._failed += 1
-            self._note_failure(error, now)
+            self._note_failure(error, call, now)
             self._breaker.on_failure(breaker_permit, now)
             if permit is not None:
                 self._limiter.on_failure(permit, now)
         else:
             self._on_inconclusive(permit, breaker_permit, now)
 
-    def _note_failure(self, error: Failure, now: float) -> None:
-        self._last_failure = error.message
+    def _note_failure(self, error: Failure, call: Call | None, now: float) -> None:
+        self._last_failure = error
+        self._last_tenant = None if call is None else call.tenant
         if self._failing_since is None:
             self._failing_since = now
 
@@ -333,7 +340,7 @@ class EndpointState:
             attempts=self._attempts.statistics(),
             input_ratio=self._input_ratio.ratio,
             fault=self.faults.fault,
-            last_failure=self._last_failure,
+            last_failure=self._last_failure.message if self._last_failure else "",
             is_failing=self._failing_since is not None,
             answered=self.answered,
         )

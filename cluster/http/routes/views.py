@@ -211,8 +211,12 @@ def pipeline_document_of_tenant(
 ) -> dict[str, Json]:
     """Return the state that one of several callers may see: its own tasks, and the health of shared parts."""
     whole = pipeline_document(known, {}, is_priced=True)
+    binding = whole["binding"]
+    for each in whole["endpoints"]:
+        if each["fault"]:  # it may quote the prompt of another caller
+            binding = binding.replace(each["fault"], f"endpoint {each['name']} answers no call")
     return {
-        "binding": whole["binding"],
+        "binding": binding,
         "stopped_by": "no call can be answered now" if whole["stopped_by"] else None,
         "tasks": {"unfinished": sum(each.tenants.get(tenant, 0) for each in known.pipelines)},
         "limits": {name: configured_limits[name] for name in _LIMITS_OF_ALL},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Literal
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from actors.core.errors import Blame, ConfigError, FailureKind, SourceUnavailableError
 from actors.core.journal.batch import MOST_VALUE_BYTES
 from actors.core.messages.tasks import Fetch, Item, Task
+from actors.core.task_names import within
 from actors.sources.actor import GuardedSource
 from actors.sources.base import SourceSettings
 from actors.transport.tcp.frames import MOST_BYTES
@@ -58,8 +60,8 @@ async def ask(guarded, key="k"):
         return await answered
 
 
-def guard(made, **options):
-    return GuardedSource(OwnSettings(name="own", made=made, retries=0, **options), clock=lambda: 0.0)
+def guard(made, clock=lambda: 0.0, **options):
+    return GuardedSource(OwnSettings(name="own", made=made, retries=0, **options), clock=clock)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,17 @@ async def test_whatever_a_source_raises_is_an_answer_and_the_next_task_is_asked(
         fetched = await ask(guarded)
         assert (fetched.items, fetched.error.blame) == ((), Blame.UNKNOWN)
         assert type(error).__name__ in fetched.error.message
+
+
+async def test_an_open_breaker_quotes_the_failure_of_a_task_only_to_tasks_of_its_tenant():
+    error = SourceUnavailableError("http://host/bob-patient answered 500")
+    guarded = guard(lambda: Raising(error), clock=itertools.count(0, 0.05).__next__)
+    while "breaker" not in (await ask(guarded, within("bob", "k"))).error.message:
+        pass
+    of_bob, of_ann = [await ask(guarded, within(who, "k")) for who in ("bob", "ann")]
+    opened = "the breaker is open after repeated failures; the last one: "
+    assert of_bob.error.message == opened + str(error)
+    assert of_ann.error.message == opened + "transient, HTTP 500"
 
 
 async def test_an_error_of_any_text_can_be_written_down_and_is_short():

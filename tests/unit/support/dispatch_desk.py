@@ -79,7 +79,7 @@ class Desk:
         if kind is None:
             more |= {"values": {"quality": 1.0}}
         else:
-            more |= {"error": Failure(kind, blame, "said the test", wish)}
+            more |= {"error": Failure(kind, blame, more.pop("said", "said the test"), wish)}
         if kind in (None, FailureKind.UNUSABLE):
             more.setdefault("usage", Usage(0, tokens, tokens * 1.0))
         self.happen(AttemptDone(AttemptEnded(attempt.id, took_s=took_s, **more)))

@@ -151,6 +151,20 @@ def test_calls_that_expire_in_the_queue_name_their_failing_endpoint_in_equal_wor
     assert one.error("k2") == one.error("k1")
 
 
+@pytest.mark.parametrize(("said", "told"), [("HTTP 500: alice asked", ", HTTP 500"), ("alice asked", "")])
+def test_the_text_of_a_failure_is_not_quoted_in_the_errors_of_another_tenant(said, told):
+    one = Desk(slots=40, endpoints=("a", "b"))
+    one.offer(*(call(f"a{n}", endpoints=A, tenant="alice") for n in range(25)))
+    for n in range(25):
+        one.end(f"a{n}", TRANSIENT, said=said)
+    one.offer(*(call(who, endpoints=A, tenant=who, expires_in_s=20.0) for who in ("alice", "bob")))
+    one.wait(30.0)
+
+    queued = "the deadline passed while the call was queued; endpoint a answers no call: "
+    assert one.error("alice").message == queued + said
+    assert one.error("bob").message == f"{queued}transient{told}"
+
+
 def test_a_call_that_expires_behind_refused_ones_names_the_refusal():
     one = Desk(slots=4, endpoints=("a", "b"))
     one.offer(*(call(f"a{n}", endpoints=A) for n in range(4)))
