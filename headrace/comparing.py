@@ -114,6 +114,7 @@ def _side(given: Any, name: str, key: str | None, config: Path | None, stack: co
 
 def _truths(given: Any, sides: Sequence[Side], config: Path | None) -> tuple[dict[str, Truth], list[str]]:
     from cluster.compare.choice import truths_of  # noqa: PLC0415 - see `compare`
+    from cluster.compare.pairing import truth_pairing  # noqa: PLC0415 - same
     from cluster.compare.sides import TableLevel, TableSide  # noqa: PLC0415 - same
     from cluster.compare.truth import table_truths  # noqa: PLC0415 - same
 
@@ -122,4 +123,6 @@ def _truths(given: Any, sides: Sequence[Side], config: Path | None) -> tuple[dic
     if isinstance(given, Sequence) and given and all(isinstance(each, str) for each in given):
         return truths_of(given, sides, config, os.environ)
     table = TableSide("truth", table_of(given).rows, key=sides[0].key)
-    return table_truths(table, has_items=TableLevel.ITEMS in sides[0].levels), []
+    pairing = truth_pairing(table, sides[0], ())
+    truths = table_truths(pairing, has_items=TableLevel.ITEMS in sides[0].levels)
+    return truths, [pairing.note] if pairing.note else []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from actors.core.errors import ConfigError
 from actors.journal.stores.base import Store
+from cluster.compare.pairing import truth_pairing
 from cluster.compare.results import Preference
 from cluster.compare.sides import RunSide, Side, TableLevel, TableSide
 from cluster.compare.truth import Truth, golden_truths, table_truth
@@ -72,6 +73,7 @@ def truths_of(
     """
     has_items = TableLevel.ITEMS in sides[0].levels
     found: dict[str, Truth] = {}
+    notes: list[str] = []
     for text in texts:
         if Path(text).is_file():
             found |= _golden_file(text, has_items=has_items)
@@ -80,9 +82,11 @@ def truths_of(
         if not mark or not column or not path:
             raise ConfigError(f"--truth {text}: write FILE:COLUMN, or the file of a golden set, which exists")
         wanted, _, name = column.partition("=")
-        side = TableSide.of_file(path, sides[0].key)
-        found[name or wanted] = table_truth(side, wanted, name or wanted, has_items=has_items)
-    return (found, []) if texts else _golden(sides, config, env, has_items=has_items)
+        table = TableSide.of_file(path, sides[0].key)
+        pairing = truth_pairing(table, sides[0], (wanted, name or wanted))
+        notes += [pairing.note] if pairing.note else []
+        found[name or wanted] = table_truth(pairing, wanted, name or wanted, has_items=has_items)
+    return (found, list(dict.fromkeys(notes))) if texts else _golden(sides, config, env, has_items=has_items)
 
 
 def _golden_file(path: str, *, has_items: bool) -> dict[str, Truth]:

@@ -57,7 +57,8 @@ class ComparedLevel:
                     "with --key; if the rows are repeats of one question, name their key with --key too"
                 )
         numbered = [side.is_numbered for side, _ in self.sides()]
-        if all(numbered) and self._a.run is self._b.run is None and self.a.count != self.b.count:
+        has_table = self._a.run is None or self._b.run is None
+        if all(numbered) and has_table and self.a.count != self.b.count:
             raise ConfigError(
                 f"{self._a.name} has {self.a.count:,} rows and {self._b.name} has {self.b.count:,}, and no "
                 "column `key` pairs them: name the column that identifies a row with --key"
@@ -194,9 +195,11 @@ class ComparedLevel:
         for run in runs:
             if run is not None and is_open(run):
                 yield f"run {run.run_id} has not ended: only tasks that have ended are compared"
-        if self._a.is_numbered and self._b.is_numbered and runs[0] is not None and runs[1] is not None:
+        if self._a.is_numbered and self._b.is_numbered:
             digests = [(run.origin.get("input") or {}).get("digest") for run in runs if run is not None]
-            if digests[0] != digests[1]:
+            if len(digests) < 2:
+                yield "no column `key` pairs the rows, and they are paired by number: --key names a column"
+            elif digests[0] != digests[1]:
                 yield "the runs have different inputs, and rows are paired by number: --key names a column"
         for name, truth in self._truths.items():
             if name in self.a.columns and not truth.is_sample:

@@ -89,6 +89,9 @@ class Side(Protocol):
     def answers(self, level: TableLevel) -> Iterator[RowAnswer]:
         """Return a new stream of its answers."""
 
+    def inputs(self) -> Iterator[tuple[str, Mapping[str, Json]]]:
+        """Return a new stream of its tasks, each with the columns that may identify it."""
+
 
 # ---- a run -----------------------------------------------------------------------------------------------
 
@@ -127,6 +130,11 @@ class RunSide:
         for task, report in all_ended(self._store, self.name):
             yield from self._of_task(level, task, report)
 
+    def inputs(self) -> Iterator[tuple[str, Mapping[str, Json]]]:
+        """Yield the tasks that have ended, with the rows of the input."""
+        for task, _ in all_ended(self._store, self.name):
+            yield self._key(task), task.params
+
     def _of_task(self, level: TableLevel, task: Task, report: Report) -> Iterator[RowAnswer]:
         key = self._key(task)
         if level is TableLevel.TASKS:
@@ -150,7 +158,7 @@ class RunSide:
             raise ConfigError(
                 f"run {self.name}: the key {self.key!r} of task {task.key!r} is null; name another column"
             )
-        return _text(task.params[self.key])
+        return key_text(task.params[self.key])
 
 
 # ---- a table ---------------------------------------------------------------------------------------------
@@ -180,9 +188,9 @@ class TableSide:
         first = next(iter(read()), None)
         if first is None:
             raise ConfigError(f"{name}: the table has no rows; there is nothing to compare")
-        self._names = tuple(first)
+        self.names = tuple(first)
         if key is not None and key not in first:
-            raise ConfigError(f"{name}: {no_column(key, self._names)}")
+            raise ConfigError(f"{name}: {no_column(key, self.names)}")
         self._level = _level_of(first.keys())
 
     @classmethod
@@ -211,7 +219,7 @@ class TableSide:
 
     @property
     def _key(self) -> str | None:
-        return self.key or (KEY.name if KEY.name in self._names else None)
+        return self.key or (KEY.name if KEY.name in self.names else None)
 
     @property
     def steps(self) -> Mapping[str, str]:
@@ -220,7 +228,7 @@ class TableSide:
 
     def answers(self, level: TableLevel) -> Iterator[RowAnswer]:  # noqa: ARG002 - a table has one level
         """Yield the answers in the order of the rows."""
-        key, reads_text, has_scores = self._key, self._is_text, self._level is TableLevel.TASKS
+        reads_text, has_scores = self._is_text, self._level is TableLevel.TASKS
         is_answer = cache(self._is_answer)
         for number, row in enumerate(self._read(), 1):
             values = {name: value for name, value in row.items() if is_answer(name)}
@@ -229,16 +237,28 @@ class TableSide:
                 values.update((one["name"], one["score"]) for one in row.get("dimensions") or ())
             if reads_text:
                 values = {name: _of_text(value) for name, value in values.items()}
-            task = row_key(number) if key is None else self._task(number, row, key)
-            item = _text(row.get("item")) if self._level is TableLevel.ITEMS else ""
+            task = self._task(number, row)
+            item = key_text(row.get("item")) if self._level is TableLevel.ITEMS else ""
             yield RowAnswer(task, item, values, self._has_failed(row))
 
-    def _task(self, number: int, row: Mapping[str, Json], key: str) -> str:
+    def inputs(self) -> Iterator[tuple[str, Mapping[str, Json]]]:
+        """Yield the rows with their keys."""
+        for number, row in enumerate(self._read(), 1):
+            yield self._task(number, row), row
+
+    def keyed_by(self, column: str) -> TableSide:
+        """Return the table with another key."""
+        return TableSide(self.name, self._read, key=column, is_text=self._is_text)
+
+    def _task(self, number: int, row: Mapping[str, Json]) -> str:
+        key = self._key
+        if key is None:
+            return row_key(number)
         if key not in row:
             raise ConfigError(f"{self.name}, row {number}: {no_column(key, list(row))}")
         if row[key] is None:
             raise ConfigError(f"{self.name}, row {number}: the key {key!r} is null; give each row one")
-        return _text(row[key])
+        return key_text(row[key])
 
     def _is_answer(self, name: str) -> bool:
         """Return whether a column may hold answers."""
@@ -260,7 +280,7 @@ def _level_of(names: Collection[str]) -> TableLevel:
     return TableLevel.ITEMS if {"source", "item", "state", "error"} <= set(names) else TableLevel.ROWS
 
 
-def _text(value: Json) -> str:
+def key_text(value: Json) -> str:
     """Return a key as text. In Parquet a key may be a number, in CSV it is a text."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)

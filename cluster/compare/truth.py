@@ -12,7 +12,7 @@ import numpy as np
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from cluster.compare.answers import NULL, Codes, Flags, Numbers, code_of, key_of, matched
-from cluster.compare.sides import Side
+from cluster.compare.pairing import TruthPairing
 from cluster.config.problem import nearest
 from cluster.golden.records import Decision, Order
 from cluster.golden.standing import GoldenSet
@@ -78,38 +78,41 @@ class _Rights:
         )
 
 
-def table_truth(side: Side, column: str, name: str, *, has_items: bool) -> Truth:
+def table_truth(pairing: TruthPairing, column: str, name: str, *, has_items: bool) -> Truth:
     """Return the truth in a column of a table, for the column `name`. Raises `ConfigError`.
 
     A row without a value is left out. `has_items`: a column ``item`` names the item of the task.
     """
     known: set[str] = set()
-    rights = _table_rights(side, known, (column,), has_items=has_items)
+    rights = _table_rights(pairing, known, (column,), has_items=has_items)
     if column not in rights:
         near = nearest(column, known)
         hint = f"did you mean {near}?" if near else f"its columns are: {', '.join(sorted(known)[:8])}"
-        raise ConfigError(f"--truth {side.name}: no row has a value in a column {column!r}; {hint}")
-    return rights[column].truth(name, side.name)
+        raise ConfigError(f"--truth {pairing.table.name}: no row has a value in a column {column!r}; {hint}")
+    return rights[column].truth(name, pairing.table.name)
 
 
-def table_truths(side: Side, *, has_items: bool) -> dict[str, Truth]:
+def table_truths(pairing: TruthPairing, *, has_items: bool) -> dict[str, Truth]:
     """Return the truth in each column of a table that has a value. Raises `ConfigError`."""
-    rights = _table_rights(side, set(), None, has_items=has_items)
-    return {name: each.truth(name, side.name, is_asked=False) for name, each in rights.items()}
+    rights = _table_rights(pairing, set(), None, has_items=has_items)
+    place = pairing.table.name
+    return {name: each.truth(name, place, is_asked=False) for name, each in rights.items()}
 
 
 def _table_rights(
-    side: Side, known: set[str], wanted: Collection[str] | None, *, has_items: bool
+    pairing: TruthPairing, known: set[str], wanted: Collection[str] | None, *, has_items: bool
 ) -> dict[str, _Rights]:
     """Return the right values of each of the `wanted` columns that has any. `known` gets all columns."""
     found: dict[str, _Rights] = {}
-    for answer in side.answers(side.levels[0]):
+    table = pairing.table
+    for answer in table.answers(table.levels[0]):
         known.update(answer.values)
+        task = pairing.task_of(answer.task)
         item = str(answer.values.get("item") or answer.item) if has_items else ""
         for name in answer.values if wanted is None else wanted:
             value = answer.values.get(name)
-            if value is not None:
-                found.setdefault(name, _Rights()).add((answer.task, item, value, False))
+            if value is not None and task is not None:
+                found.setdefault(name, _Rights()).add((task, item, value, False))
     return found
 
 

@@ -17,6 +17,7 @@ from cluster.compare.comparison import compare_sides
 from cluster.compare.conditions import check_condition, holds
 from cluster.compare.lines import comparison_lines
 from cluster.compare.page import comparison_page
+from cluster.compare.pairing import TruthPairing
 from cluster.compare.results import ColumnKind, Verdict
 from cluster.compare.sides import TableSide
 from cluster.compare.truth import golden_truths, table_truth
@@ -35,7 +36,7 @@ def compared(a, b, truth=None, *, name="label", key=None):
     truths = {}
     if truth is not None:
         rows = [{"key": key_, "right": value} for key_, value in truth.items()]
-        truths[name] = table_truth(side(rows, "gold"), "right", name, has_items=False)
+        truths[name] = table_truth(TruthPairing(side(rows, "gold")), "right", name, has_items=False)
     return compare_sides(side(a, key=key), side(b, "B", key=key), truths)
 
 
@@ -402,7 +403,7 @@ def test_a_truth_that_fits_nothing_is_an_error():
     with pytest.raises(ConfigError, match="neither side has a column 'mood'; compared are: label"):
         compared(a, a, {"k1": "x"}, name="mood")
     with pytest.raises(ConfigError, match="did you mean right"):
-        table_truth(side([{"key": "a", "right": 1}]), "rigth", "label", has_items=False)
+        table_truth(TruthPairing(side([{"key": "a", "right": 1}])), "rigth", "label", has_items=False)
 
 
 # ---- known differences -----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from cluster.compare.answers import AnswerTable
 from cluster.compare.choice import preference_of
 from cluster.compare.comparison import compare_sides, with_noise
 from cluster.compare.conditions import holds
+from cluster.compare.pairing import TruthPairing
 from cluster.compare.sides import RunSide, TableLevel, TableSide
 from cluster.compare.truth import table_truths
 from cluster.golden.file import GoldenFile, golden_path
@@ -58,7 +59,7 @@ def test_rows_of_runs_have_their_failures_and_costs():
     runs = Runs(sources=False)
     a = runs.run("a", lambda n: ("good" if n % 2 else "bad", n / 20))
     b = runs.run("b", lambda n: None if n == 3 else ("good", n / 20))
-    found = compare_sides(a, b, table_truths(_truth(), has_items=False))
+    found = compare_sides(a, b, table_truths(TruthPairing(_truth()), has_items=False))
     (level,) = found.levels
     assert (level.level, level.matched, level.failed_b, level.equal) == (TableLevel.ROWS, TASKS, 1, 5)
     known = found.columns["label"].accuracy
@@ -93,7 +94,7 @@ def test_runs_with_sources_are_compared_by_item_and_their_dimensions_by_task():
     rows = [
         {"key": answer.task, "item": answer.item, "label": "bad"} for answer in a.answers(TableLevel.ITEMS)
     ]
-    truths = table_truths(TableSide("gold", lambda: iter(rows)), has_items=True)
+    truths = table_truths(TruthPairing(TableSide("gold", lambda: iter(rows))), has_items=True)
     assert compare_sides(a, b, {"label": truths["label"]}).columns["label"].accuracy.neither == 3 * TASKS
 
 
@@ -185,5 +186,7 @@ def test_the_confidence_of_an_answer_of_a_run_is_that_of_its_step():
     )
     a, b = (runs.run(name, lambda n: n) for name in "ab")
     rows = [{"key": f"row-{number + 1:06}", "label": "good"} for number in range(TASKS)]
-    found = compare_sides(a, b, table_truths(TableSide("gold", lambda: iter(rows)), has_items=False))
+    found = compare_sides(
+        a, b, table_truths(TruthPairing(TableSide("gold", lambda: iter(rows))), has_items=False)
+    )
     assert found.columns["label"].accuracy.calibration_a == pytest.approx(0.1)
