@@ -42,6 +42,7 @@ _NO_TEXT = (
     "the prompt cannot be made again: the item's text is kept after the end only with store.keep: calls"
 )
 HIDDEN_VALUE = "[redacted]"
+_AN_ADDRESS = "http://stored.invalid"
 _NOT_SHOWN = "[redacted: it holds hidden values]"
 _NOT_ASKED = "not asked: its condition does not hold"
 _OTHER_KEY = "no attempt has the key of this prompt: the configuration may have been changed during the run"
@@ -73,7 +74,7 @@ class RunQuestions:
         self.of_vectors: Collection[str] = ()
         self.unread = ""  # why the run's configuration cannot be used
         try:
-            config = HeadraceConfig.model_validate_json(json.dumps(run.config), context=STORED)
+            config = HeadraceConfig.model_validate_json(json.dumps(_readable(run.config)), context=STORED)
         except ValidationError as error:
             cause = _kinds_of_packages(run.config) or error.errors()[0]["msg"]
             self.unread = f"the prompt cannot be made again from the configuration of the run: {cause}"
@@ -106,6 +107,23 @@ class RunQuestions:
         if self.hidden.isdisjoint(values):
             return values
         return {name: HIDDEN_VALUE if name in self.hidden else value for name, value in values.items()}
+
+
+def _readable(config: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return a stored configuration without the addresses that are references: no prompt depends on them.
+
+    A reference in place of a URL does not pass the checks of a configuration.
+    """
+    llm = config.get("llm", {})
+    endpoints = [
+        {
+            **one,
+            "base_url": _AN_ADDRESS if "${" in str(one.get("base_url")) else one.get("base_url"),
+            "proxy": None,
+        }
+        for one in llm.get("endpoints", ())
+    ]
+    return {**config, "llm": {**llm, "endpoints": endpoints}}
 
 
 def _chosen(name: str | None, what: str, known: Collection[str], history: TaskHistory) -> Collection[str]:

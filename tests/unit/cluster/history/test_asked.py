@@ -72,6 +72,19 @@ def test_a_prompt_has_the_call_key_of_its_attempts():
     assert keys == [attempt.call_key for attempt in found.attempts]
 
 
+def test_prompts_are_made_again_although_the_address_of_the_endpoint_is_a_reference():
+    run = run_of()
+    row = found_run(run.store, run.run_id)
+    endpoint = {**row.config["llm"]["endpoints"][0], "base_url": "${URL}", "proxy": "${PROXY}"}
+    stored = msgspec.structs.replace(
+        row, config={**row.config, "llm": {**row.config["llm"], "endpoints": [endpoint]}}
+    )
+    known = history_of(run.store, run.run_id, "r1")
+    (item,) = with_questions(run.store, stored, known).items
+    assert item.steps[0].prompt == "Rate this:\nA mug.\x1b[2J"
+    assert item.steps[0].call_key == known.attempts[0].call_key
+
+
 def test_a_prompt_has_its_files_without_what_may_be_secret():
     step = {"name": "look", "prompt": "What is it? {n}", "attach": ("photo", "more"), "output": LABEL}
     run = StoredRun(config(evaluate=step))
