@@ -32,6 +32,7 @@ from cluster.config.loading import loaded
 from cluster.ray.job_paths import below_root
 from cluster.records.records import found_run, opened, start_of, with_overrides
 from cluster.report.console import stderr_console
+from cluster.report.continuing import RETRY_FAILED
 from cluster.report.exit_codes import INTERRUPTED
 from cluster.report.summary import RunState
 
@@ -158,7 +159,7 @@ def retry(
                 print_json(run_.summary)
             console.print(f"run {run_id} has no task that is {' or '.join(states)}: nothing to repeat")
             return
-        refuse_map_run(run_, "--retry-failed")
+        refuse_map_run(run_, RETRY_FAILED)
         batch = continued(run_id, config, overrides, accept_config=accept_config, live=not json, retry=states)
         if not quiet:
             console.print(_repetition_text(batch.config, count, run_.tasks.accepted), soft_wrap=True)

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from actors.core.errors import FailureKind
-from cluster.program import program
+from actors.core.messages.journal import RunView
+from cluster.report.continuing import continues, repeats
 from cluster.report.failures import FailureCause
 
 _KIND = re.compile(rf"\b({'|'.join(FailureKind)}): ")
-_RETRY = "retry {run_id} --failed --partial"
-_RESUME = "resume {run_id}"
-_ADVICE: dict[str, tuple[str, str]] = {
-    FailureKind.REFUSED: ("The endpoint refused the calls until the deadline. Repeat them later.", _RETRY),
-    FailureKind.TRANSIENT: ("The fault was temporary. Repeat the tasks.", _RETRY),
-    FailureKind.IN_DOUBT: ("No answer arrived; the call may be billed. Repeat the tasks.", _RETRY),
+
+
+def _repeated(run: RunView) -> str:
+    return repeats(run, "--failed --partial")
+
+
+_ADVICE: dict[str, tuple[str, Callable[[RunView], str] | None]] = {
+    FailureKind.REFUSED: ("The endpoint refused the calls until the deadline. Repeat them later.", _repeated),
+    FailureKind.TRANSIENT: ("The fault was temporary. Repeat the tasks.", _repeated),
+    FailureKind.IN_DOUBT: ("No answer arrived; the call may be billed. Repeat the tasks.", _repeated),
     FailureKind.UNUSABLE: (
         "The answers lack the required form. Simplify output, or raise max_tokens.",
-        _RETRY,
+        _repeated,
     ),
-    FailureKind.PERMANENT: ("The same request fails again. Correct the input or the prompt first.", _RETRY),
-    FailureKind.MISCONFIGURED: ("Correct the configuration of the endpoint, then repeat the tasks.", _RETRY),
-    FailureKind.DEADLINE: ("Raise limits.task_deadline_s, or repeat the tasks with less load.", _RETRY),
-    FailureKind.CANCELLED: ("The tasks were cancelled.", ""),
-    FailureKind.BUDGET: ("Raise the budget, then continue the run.", _RESUME),
-    FailureKind.UNSTORED: ("The store was away. Continue the run.", _RESUME),
+    FailureKind.PERMANENT: (
+        "The same request fails again. Correct the input or the prompt first.",
+        _repeated,
+    ),
+    FailureKind.MISCONFIGURED: (
+        "Correct the configuration of the endpoint, then repeat the tasks.",
+        _repeated,
+    ),
+    FailureKind.DEADLINE: ("Raise limits.task_deadline_s, or repeat the tasks with less load.", _repeated),
+    FailureKind.CANCELLED: ("The tasks were cancelled.", None),
+    FailureKind.BUDGET: ("Raise the budget, then continue the run.", continues),
+    FailureKind.UNSTORED: ("The store was away. Continue the run.", continues),
 }
 _SKIPPED = "A value is null, so nothing was asked. A ? after its name in the prompt asks nevertheless."
-_UNKNOWN = ("Open one of the tasks: its attempts say more.", _RETRY)
+_UNKNOWN = ("Open one of the tasks: its attempts say more.", _repeated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +51,10 @@ class Remedy:
     command: str
 
 
-def remedy_of(cause: FailureCause, run_id: str) -> Remedy:
+def remedy_of(cause: FailureCause, run: RunView) -> Remedy:
     """Return the remedy of a cause of failures."""
     if cause.is_skip:
         return Remedy(_SKIPPED, "")
     found = _KIND.search(cause.cause)
     text, command = _ADVICE[found[1]] if found else _UNKNOWN
-    return Remedy(text, f"{program()} {command.format(run_id=run_id)}" if command else "")
+    return Remedy(text, command(run) if command else "")

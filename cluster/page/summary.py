@@ -20,9 +20,10 @@ from cluster.page.remedies import remedy_of
 from cluster.page.rows import cause_label
 from cluster.program import program
 from cluster.report.console import cost_text, duration
+from cluster.report.continuing import continues
 from cluster.report.failures import FailureCause
 from cluster.report.receipt import receipt_of
-from cluster.report.views import is_priced, moment, stopped_by
+from cluster.report.views import is_open, is_priced, moment, sample_text, stopped_by, total_tasks
 from cluster.statistics.intervals import Interval, wilson
 from cluster.web.templates import visible
 
@@ -34,7 +35,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def page_summary(
     run: RunView, figures: RunFigures, causes: Collection[FailureCause], unended: int, now: float
 ) -> dict[str, Any]:
-    """Return the values of the template."""
+    """Return the values of the template. `unended`: accepted tasks that have not ended."""
+    unended = max(unended, total_tasks(run) - figures.tasks)
     priced = is_priced(run)
     best, worst = figures.ranking()
     lasted = max((run.ended_at or now) - run.began_at, 0.0)
@@ -47,6 +49,8 @@ def page_summary(
         "headline": _headline(figures, unended),
         "tone": _tone(figures, unended),
         "stopped": stopped_by(run),
+        "sample": sample_text(run),
+        "goes_on": continues(run) if unended and is_open(run) else "",
         "made": moment(now),
         "began": moment(run.began_at),
         "states": _states(figures, unended),
@@ -57,7 +61,7 @@ def page_summary(
         "numbers": [one for one in fields if not isinstance(one, LabelSpread) and one.count],
         "labels": [one for one in fields if isinstance(one, LabelSpread)],
         "outliers": figures.outliers(),
-        "causes": [(cause, cause_label(cause), remedy_of(cause, run.run_id)) for cause in causes],
+        "causes": [(cause, cause_label(cause), remedy_of(cause, run)) for cause in causes],
         "receipt": receipt,
         "priced": priced,
         "spent": run.spent.usage,

@@ -16,6 +16,7 @@ from actors.core.messages.tasks import TaskState
 from actors.core.messages.values import CallCounts, Json
 from cluster.program import program
 from cluster.report.console import cost_text, duration, plain
+from cluster.report.continuing import continues, is_of_map, repeats
 from cluster.report.failures import skip_text
 from cluster.report.receipt import receipt_json, receipt_lines, receipt_of, usage_text
 
@@ -75,7 +76,7 @@ def is_open(run: RunView) -> bool:
     return run.state in (RUNNING, "interrupted") or bool(stopped_by(run))
 
 
-def _total(run: RunView) -> int:
+def total_tasks(run: RunView) -> int:
     """Return the number of tasks: those of the input while the run has not accepted them all."""
     known = run.origin.get("input") if is_open(run) else None
     return max(run.tasks.accepted, int((known or {}).get("tasks", 0)))
@@ -87,22 +88,32 @@ def _skipped(run: RunView) -> int:
     return min(run.tasks.partial, sum(int(cause["tasks"]) for cause in causes if cause.get("skipped")))
 
 
+def sample_text(run: RunView) -> str:
+    """Return what was asked of a run that is still the sample of an estimate; empty for any other run."""
+    size = len((run.origin.get("sample") or {}).get("places") or ())
+    if not size or run.tasks.accepted > size:
+        return ""
+    noun = "row" if is_of_map(run) else "task"
+    return f"a random sample of {size:,} {noun}s" if size > 1 else f"a random sample of 1 {noun}"
+
+
 def state_text(run: RunView, *, silent: bool, options: str = "") -> str:
     """Return the state of a run and the commands that continue it. `options` name its store."""
-    left = _total(run) - run.tasks.ended
-    go_on = f"{program()} resume {run.run_id}{options}"
+    left = total_tasks(run) - run.tasks.ended
+    go_on = continues(run, options)
     if run.state == RUNNING:
         return f"running (its process may have ended; continue with: {go_on})" if silent else "running"
     if run.state == "interrupted":
         return f"interrupted (continue with: {go_on})"
     state = f"{run.state} with {left:,} tasks not ended" if left else run.state
+    if sample := sample_text(run):
+        state += f" as {sample}; the run of all begins with it"
     advice = [f"continue with: {go_on}"] if left or stopped_by(run) else []
     incomplete = {"failed": run.tasks.failed, "partial": run.tasks.partial - _skipped(run)}
     lacking = [name for name, count in incomplete.items() if count > 0]
     if lacking and run.state != "cancelled":
-        flags = "".join(f" --{name}" for name in lacking)
-        again = f"{program()} retry {run.run_id}{flags}{options}"
-        advice.append(f"repeat the {' and '.join(lacking)} tasks with: {again}")
+        flags = " ".join(f"--{name}" for name in lacking)
+        advice.append(f"repeat the {' and '.join(lacking)} tasks with: {repeats(run, flags, options)}")
     return f"{state} ({'; '.join(advice)})" if advice else state
 
 
@@ -112,7 +123,7 @@ def runs_lines(runs: Sequence[RunView], silent: frozenset[str], now: float) -> I
     yield f"{'run':<{width}}  {'state':<12}  {'tasks ended':>15}  {'cost':>12}  {'age':>8}"
     for run in runs:
         state = "running?" if run.run_id in silent else plain(run.state, 12)
-        ended = f"{run.tasks.ended:,}/{_total(run):,}"
+        ended = f"{run.tasks.ended:,}/{total_tasks(run):,}"
         cost = cost_text(run.spent.usage, is_priced=is_priced(run))
         age = age_text(now - run.began_at)
         yield f"{plain(run.run_id, 60):<{width}}  {state:<12}  {ended:>15}  {cost:>12}  {age:>8}"
@@ -142,7 +153,7 @@ def run_lines(
     counts = {**{state.value: getattr(tasks, state) for state in TaskState}, "skipped": skipped}
     counts[TaskState.PARTIAL.value] -= skipped
     ended = [f"{count:,} {state}" for state, count in counts.items() if count]
-    total = _total(run)
+    total = total_tasks(run)
     left = total - tasks.ended
     accepted = f"{tasks.accepted:,} accepted" + (f" of {total:,}" if total > tasks.accepted else "")
     yield "tasks    " + " · ".join([accepted, *ended, f"{left:,} not ended"])

@@ -19,10 +19,10 @@ from rich.console import Console
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from actors.core.task.columns import ColumnError, parse_columns
-from cluster.commands.map.again import WITHHELD
 from cluster.input.formats import STDIN, text_form
 from cluster.input.rows import RowInput
 from cluster.report.console import number, plain
+from cluster.report.continuing import WITHHELD
 from cluster.report.tables.targets import shown
 from cluster.run.deadline import seconds_to
 from cluster.run.map.model import ModelChoice, endpoint_of

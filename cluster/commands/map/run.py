@@ -23,13 +23,13 @@ from cluster.assembly.actor_settings import task_rules
 from cluster.commands.batch import engine_of
 from cluster.commands.command_line import print_json, use_log_format
 from cluster.commands.consent import ask_before
-from cluster.commands.map.again import WITHHELD
 from cluster.commands.map.arguments import MapArguments, MapCourse, shown_command
 from cluster.commands.map.output import preview, spent_now, without_answer, write_lines
 from cluster.config.problem import nearest
 from cluster.input.rows import RowInput
 from cluster.program import program
 from cluster.report.console import plain
+from cluster.report.continuing import WITHHELD
 from cluster.report.exit_codes import INCOMPLETE
 from cluster.report.results import ResultWriter
 from cluster.report.summary import RunState, RunSummary, exit_code, summary_json

@@ -28,6 +28,7 @@ from cluster.page import writing
 from cluster.page.writing import PageOptions, write_page
 from cluster.records.reading import history_of
 from cluster.records.records import CODEC, found_run
+from cluster.records.run_journal import RunOrigin
 from cluster.report.tables.targets import ResultsError
 from cluster.report.task_history import history_document
 from tests.unit.support.hidden_text import HIDDEN, unseen
@@ -112,6 +113,17 @@ def test_failed_rows_are_counted_by_cause_with_a_remedy_and_open_ones_are_shown(
     assert "1 of 4 rows succeeded; 2 failed, 1 has not ended" in page.document.text
     assert "The same request fails again." in page.document.text
     assert f"retry {run.run_id} --failed --partial" in page.document.text
+
+
+def test_rows_that_an_interrupted_run_never_accepted_are_counted_and_the_command_continues_them(tmp_path):
+    words = ("map", "rows.csv", "Rate {body}")
+    origin = RunOrigin({}, command=words, asked="digest", input={"tasks": 20}).stored()
+    run = StoredRun(job(), codec=CODEC, origin=origin)
+    run.answer(row("r1"), Usage(20, 5, 0.01))
+    text = page_of(run, tmp_path).document.text
+    assert "1 of 20 rows succeeded; 19 have not ended" in text
+    assert "Interrupted: not all rows were asked" in text
+    assert "map rows.csv 'Rate {body}'" in text
 
 
 def sourced_run(finding="It is good.", key="t1"):

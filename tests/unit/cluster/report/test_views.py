@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from actors.core.errors import FailureKind
-from actors.core.messages.journal import CloseRun, Finish
+from actors.core.messages.journal import CloseRun, Finish, OpenRun
 from actors.core.messages.tasks import DimensionResult, SourceOutcome, TaskState
 from actors.core.messages.values import Usage
 from cluster.records.reading import HEARTBEAT_S, in_flight, newest_runs, silent_runs, with_causes
@@ -160,6 +160,41 @@ def test_the_state_comes_with_the_command_that_helps(desk):
     desk.open()
     desk.tell_all(Finish(RUN, whole("t2")), CloseRun(RUN, "partial"))
     assert "headrace retry r1 --failed" in state_text(found_run(desk.store, RUN), silent=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "continued", "repeated"),
+    [
+        (("map", "a b.csv", "Rate {text}"), "headrace map 'a b.csv' 'Rate {text}'", " --retry-failed"),
+        ((), "the same call of headrace.map", " with retry_failed=True"),
+    ],
+)
+def test_a_run_of_map_is_continued_by_what_began_it(words, continued, repeated):
+    desk = Desk()
+    origin = RunOrigin({}, command=words, asked="digest").stored()
+    desk.tell(OpenRun(RUN, "map-rows", {}, origin))
+    desk.accept("t1")
+    desk.tell(CloseRun(RUN, "interrupted"))
+    assert state_text(found_run(desk.store, RUN), silent=False).endswith(f"(continue with: {continued})")
+    desk.tell_all(OpenRun(RUN, "map-rows", {}, origin), Finish(RUN, whole("t1", TaskState.FAILED)))
+    desk.tell(CloseRun(RUN, "partial"))
+    text = state_text(found_run(desk.store, RUN), silent=False)
+    assert text == f"partial (repeat the failed tasks with: {continued}{repeated})"
+
+
+def test_the_sample_of_an_estimate_is_not_taken_for_the_run_of_all():
+    desk = Desk()
+    sample = {"size": 1, "seed": 0, "places": {"t1": 4}}
+    opening = OpenRun(RUN, "rows", {}, RunOrigin({}, sample=sample).stored())
+    desk.tell(opening)
+    desk.accept("t1")
+    desk.tell_all(Finish(RUN, whole("t1")), CloseRun(RUN, "succeeded"))
+    text = state_text(found_run(desk.store, RUN), silent=False)
+    assert text == "succeeded as a random sample of 1 task; the run of all begins with it"
+    desk.tell(opening)
+    desk.accept("t2")
+    desk.tell_all(Finish(RUN, whole("t2")), CloseRun(RUN, "succeeded"))
+    assert state_text(found_run(desk.store, RUN), silent=False) == "succeeded"
 
 
 def test_skipped_rows_are_no_defects_that_a_retry_mends(desk):
