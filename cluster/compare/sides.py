@@ -28,19 +28,15 @@ from cluster.input.local_copy import open_input
 from cluster.input.records import Reading, no_column, row_key
 from cluster.input.stream import records_in
 from cluster.records.reading import all_ended
-from cluster.report.item_columns import ERROR_COLUMN
+from cluster.report.item_columns import ERROR_COLUMN, ITEM_MEMBERS
 from cluster.report.tables.columns import KEY, Layout, TableName
-from cluster.report.tables.kinds import MapTable, table_of
+from cluster.report.tables.kinds import ITEM_MARKS, REPORT_MARKS, MapTable, is_beside_scores, table_of
 from cluster.report.views import is_priced
 
 _MOST_ROW_BYTES = 2**30
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _GUARDED = tuple("'" + mark for mark in "=+-@\t\r")  # texts that a CSV result marks as no formula
 _BOOLEANS = {"true": True, "false": False}
-_BESIDE = {"source", "item", "text", "state", "error", "cost_usd"}
-_OF_REPORT = {"state", "dimensions", "sources", "calls", "tokens", "cost_usd", "elapsed_s", "errors"}
-_COUNTS = ("calls.", "tokens.")
-_PARTS = (".low", ".high", ".n", ".finding", ".flags")
 
 
 class TableLevel(enum.StrEnum):
@@ -265,8 +261,8 @@ class TableSide:
         if name == self._key:
             return False
         if self._level is TableLevel.TASKS:
-            return name not in _OF_REPORT and not name.startswith(_COUNTS) and not name.endswith(_PARTS)
-        return not name.startswith("_") and not (self._level is TableLevel.ITEMS and name in _BESIDE)
+            return not is_beside_scores(name)
+        return not name.startswith("_") and not (self._level is TableLevel.ITEMS and name in ITEM_MEMBERS)
 
     def _has_failed(self, row: Mapping[str, Json]) -> bool:
         if self._level is TableLevel.ROWS:
@@ -275,9 +271,9 @@ class TableSide:
 
 
 def _level_of(names: Collection[str]) -> TableLevel:
-    if {"state", "overall", "elapsed_s"} <= set(names):
+    if set(names) >= REPORT_MARKS:
         return TableLevel.TASKS
-    return TableLevel.ITEMS if {"source", "item", "state", "error"} <= set(names) else TableLevel.ROWS
+    return TableLevel.ITEMS if set(names) >= ITEM_MARKS else TableLevel.ROWS
 
 
 def key_text(value: Json) -> str:

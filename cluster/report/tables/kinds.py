@@ -87,6 +87,23 @@ MAP_EXTRAS = {
     "raw": Column(EXTRA_COLUMNS["raw"], TEXT, "the text of the answer; with several steps, JSON by step"),
 }
 
+# By these columns a table that was written earlier is recognized. People may have left out others.
+REPORT_MARKS = frozenset(("state", "overall", "elapsed_s"))
+ITEM_MARKS = frozenset(("source", "item", "state", "error"))
+_BESIDE_SCORES = frozenset(
+    (
+        *(each.name for each in (KEY, *REPORT_MEMBERS) if each.name != "overall"),
+        *(f"calls.{name}" for name in COUNTS),
+        *(f"tokens.{name}" for name in _TOKENS),
+    )
+)
+_BESIDE_SCORE = tuple(f".{part}" for part in _FLAT_PARTS if part != "score")
+
+
+def is_beside_scores(name: str) -> bool:
+    """Return whether a column of the table `reports`, nested or flat, has no score."""
+    return name in _BESIDE_SCORES or name.endswith(_BESIDE_SCORE)
+
 
 class ReportsTable:
     """A row for each task. An input column whose name is taken is named ``input.NAME``."""
