@@ -7,7 +7,7 @@ import json
 import logging
 import signal
 from collections.abc import Awaitable, Callable
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -18,17 +18,18 @@ from actors.runtime.log_guard import censored
 from cluster.review.cards import CardMaker
 from cluster.review.guard import HEADERS, refusal
 from cluster.review.session import RefusedDecisionError, ReviewSession
+from cluster.web.document import asset
 
 HOST = "127.0.0.1"
 _MOST_BODY_BYTES = 1 << 20
 _MOST_SEARCHED = 200  # characters of what is searched for
 _CLOSE_WITHIN_S = 1.0
+_ASSETS = Path(__file__).parent / "assets"
+_SCRIPTS = ("elements.js", "review.js", "card.js", "keys.js")
 _FILES = {
     "/": ("review.html", "text/html"),
-    "/review.js": ("review.js", "text/javascript"),
-    "/card.js": ("card.js", "text/javascript"),
-    "/keys.js": ("keys.js", "text/javascript"),
-    "/review.css": ("review.css", "text/css"),
+    **{f"/{name}": (name, "text/javascript") for name in _SCRIPTS},
+    **{f"/{name}": (name, "text/css") for name in ("base.css", "review.css")},
 }
 
 _log = logging.getLogger(__name__)
@@ -156,8 +157,7 @@ class ReviewServer:
 
 async def _file(request: web.Request) -> web.Response:
     name, kind = _FILES[request.path]
-    content = resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
-    return web.Response(text=content, content_type=kind, charset="utf-8")
+    return web.Response(text=asset(name, _ASSETS), content_type=kind, charset="utf-8")
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 // Reads the tables of the page: compressed blocks of columns, each in a template of its own.
 
 async function unpacked(id) {
-  const packed = document.getElementById(id).content.textContent;
+  const packed = byId(id).content.textContent;
   const characters = atob(packed);
   const bytes = new Uint8Array(characters.length);
   for (let place = 0; place < characters.length; place += 1) bytes[place] = characters.charCodeAt(place);

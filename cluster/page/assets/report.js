@@ -1,9 +1,9 @@
 // The page: shows the view that the address names, and listens to keys.
 
-const summary = document.getElementById("summary");
-const explore = document.getElementById("explore");
-const views = document.getElementById("views");
-const keys = document.getElementById("keys");
+const summary = byId("summary");
+const explore = byId("explore");
+const views = byId("views");
+const keys = byId("keys");
 
 let report = null;
 let tasks = null;
@@ -84,7 +84,7 @@ async function show() {
 function refocus(name) {
   const link = name in lists && opened ? explore.querySelector(`a[href="${CSS.escape(opened)}"]`) : null;
   if (link) link.focus();
-  else document.getElementById("main").focus({ preventScroll: true });
+  else byId("main").focus({ preventScroll: true });
   opened = name in lists ? null : location.hash;
 }
 
@@ -104,9 +104,9 @@ function pressed(key) {
   else if (key === "i" && !report.isMap) location.hash = lists.items;
   else if (key === "/") focusSearch(view);
   else if (turned && view) view.select(turned);
-  else if (turned) document.getElementById(turned > 0 ? "next" : "previous")?.click();
+  else if (turned) byId(turned > 0 ? "next" : "previous")?.click();
   else if (view && (key === "n" || key === "p")) view.turn(key === "n" ? 1 : -1);
-  else if (key === "Escape") document.getElementById("back")?.click();
+  else if (key === "Escape") byId("back")?.click();
   else return false;
   return true;
 }
@@ -136,12 +136,12 @@ async function start() {
   tasks = new RowView(report, report.tasks, report.isMap ? "Rows" : "Tasks");
   items = new RowView(report, report.items, "Items");
   views.hidden = false;
-  const help = document.getElementById("help");
+  const help = byId("help");
   help.hidden = false;
   help.addEventListener("click", () => keys.showModal());
   addEventListener("hashchange", show);
   addEventListener("keydown", heard);
-  const plots = document.getElementById("plots");
+  const plots = byId("plots");
   const { series, limits } = report.index;
   drawPlots(plots, series, limits);
   plotAgainWhenColoursChange(plots, series, limits);

@@ -193,7 +193,7 @@ class RowView {
   refresh() {
     this.find();
     this.draw();
-    document.getElementById("live").textContent = `${WHOLE.format(this.order.length)} found`;
+    byId("live").textContent = `${WHOLE.format(this.order.length)} found`;
   }
 
   makeTools() {

@@ -1,59 +1,42 @@
 /* Shows one question. Texts come from strangers: they are inserted as text, never as markup. */
 
-const at = (id) => document.getElementById(id);
-
-/** Returns a new element with a class, and with texts or elements in it. */
-export function make(tag, className, ...children) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  element.append(...children);
-  return element;
-}
-
 /** Returns a button with its key. */
-export function button(label, key, className, onClick) {
-  const made = make("button", className, make("span", "label", label));
-  made.type = "button";
-  if (key) {
-    made.append(" ", make("kbd", "", key));
-    made.setAttribute("aria-keyshortcuts", key === "Space" ? "Space" : key);
-  }
-  made.addEventListener("click", onClick);
-  return made;
+export function keyButton(label, key, kind, pressed) {
+  const name = element("span", { class: "label" }, visible(label));
+  const shown = key ? [name, " ", element("kbd", {}, key)] : [name];
+  return button(shown, { class: `button ${kind}`, "aria-keyshortcuts": key || null }, pressed);
 }
 
 function part(title, ...children) {
-  return make("section", "part", make("h3", "", title), ...children);
+  return element("section", { class: "part" }, element("h3", {}, visible(title)), children);
 }
 
-function text(value, className = "text") {
-  if (value === null) return make("p", "soft", "no answer");
-  const shown = make("div", className, value);
-  shown.dir = "auto";
-  return shown;
+function dim(value) {
+  return element("p", { class: "dim" }, visible(value));
+}
+
+function text(value, kind = "text") {
+  return value === null ? dim("no answer") : element("div", { class: kind, dir: "auto" }, visible(value));
 }
 
 function fields(entries) {
-  const list = make("dl", "fields");
-  for (const entry of entries) {
-    const name = make("dt", entry.is_asked ? "asked" : "", entry.name);
-    const value = make("dd", "");
-    value.append(text(entry.shown));
-    list.append(name, value);
-  }
-  return list;
+  const rows = entries.map((entry) => [
+    element("dt", { class: entry.is_asked && "asked" }, visible(entry.name)),
+    element("dd", {}, text(entry.shown)),
+  ]);
+  return element("dl", { class: "fields" }, rows);
 }
 
 function prompt(step, isAlone) {
-  const children = [];
-  if (step.prompt !== null) children.push(text(step.prompt));
-  if (step.system !== null) children.push(make("h4", "", "System"), text(step.system));
-  for (const file of step.files) children.push(make("p", "soft", `file: ${file}`));
-  if (step.note) children.push(make("p", "soft", step.note));
-  const summary = make("summary", "", isAlone ? "Prompt" : `Prompt of ${step.step}`);
-  const details = make("details", "prompt", summary, ...children);
-  details.open = step.is_open;
-  return details;
+  return element(
+    "details",
+    { class: "prompt", open: step.is_open },
+    element("summary", {}, isAlone ? "Prompt" : visible(`Prompt of ${step.step}`)),
+    step.prompt !== null && text(step.prompt),
+    step.system !== null && [element("h4", {}, "System"), text(step.system)],
+    step.files.map((file) => dim(`file: ${file}`)),
+    step.note && dim(step.note),
+  );
 }
 
 /** Shows what the question is about: first what a person has to read. */
@@ -72,58 +55,58 @@ export function showMaterial(card) {
     parts.push(part(`Evidence of ${finding.dimension}${score}`, text(finding.finding)));
   }
   parts.push(...prompts.filter((step) => !step.is_open).map(shown));
-  if (card.note) parts.push(make("p", "soft", card.note));
-  at("content").replaceChildren(...parts);
+  if (card.note) parts.push(dim(card.note));
+  byId("content").replaceChildren(...parts);
 }
 
 /** Shows the answer to judge, and the values to choose. `act(name, value)` takes a decision. */
 export function showQuestion(card, act) {
-  at("asks").textContent = card.answer === null ? `${card.field}: what is right?` : `${card.field}: is it right?`;
-  const shown = at("answer");
+  byId("asks").textContent = visible(`${card.field}: ${card.answer === null ? "what is right?" : "is it right?"}`);
+  const shown = byId("answer");
   shown.replaceChildren(text(card.answer, "text answer"));
-  if (card.about) shown.append(make("p", "soft", card.about));
+  if (card.about) shown.append(dim(card.about));
   if (card.other) {
-    shown.append(make("h3", "", `Run ${card.other.run}`), text(card.other.shown, "text answer other"));
+    shown.append(element("h3", {}, visible(`Run ${card.other.run}`)), text(card.other.shown, "text answer other"));
   }
-  const options = at("options");
-  options.replaceChildren();
-  card.options.forEach((option, place) => {
-    const made = button(option.shown, option.key, "option", () => act("choose", place));
-    if (option.is_answer) made.append(make("span", "mark", "answered"));
-    options.append(made);
+  const options = card.options.map((option, place) => {
+    const made = keyButton(option.shown, option.key, "option", () => act("choose", place));
+    if (option.is_answer) made.append(element("span", { class: "mark" }, "answered"));
+    return made;
   });
+  byId("options").replaceChildren(...options);
   const hasAnswer = card.answer !== null;
-  const accept = button("Accept", "a", "good", () => act("accept"));
-  const reject = button("Reject", "x", "bad", () => act("reject"));
+  const accept = keyButton("Accept", "a", "good", () => act("accept"));
+  const reject = keyButton("Reject", "x", "bad", () => act("reject"));
   accept.disabled = reject.disabled = !hasAnswer;
-  at("actions").replaceChildren(
+  byId("actions").replaceChildren(
     accept,
     reject,
-    button("Edit", "e", "quiet", () => act("edit")),
-    button("Skip", "Space", "quiet", () => act("skip")),
+    keyButton("Edit", "e", "quiet", () => act("edit")),
+    keyButton("Skip", "Space", "quiet", () => act("skip")),
     ...moves(act),
   );
 }
 
 /** Shows two answers without the names of their runs. */
 export function showPair(card, act) {
-  at("asks").textContent = "Which answer is better?";
-  const [left, right] = card.sides.map((side, place) =>
-    make("section", "side", make("h3", "", place ? "Right" : "Left"), fields(side)));
-  at("answer").replaceChildren(make("div", "sides", left, right));
-  at("options").replaceChildren(
-    button("Left", "1", "option", () => act("prefer", "left")),
-    button("Right", "2", "option", () => act("prefer", "right")),
-    button("Neither", "0", "option", () => act("prefer", "neither")),
+  byId("asks").textContent = "Which answer is better?";
+  const sides = card.sides.map((side, place) =>
+    element("section", { class: "side" }, element("h3", {}, place ? "Right" : "Left"), fields(side)),
   );
-  at("actions").replaceChildren(button("Skip", "Space", "quiet", () => act("skip")), ...moves(act));
+  byId("answer").replaceChildren(element("div", { class: "sides" }, sides));
+  byId("options").replaceChildren(
+    keyButton("Left", "1", "option", () => act("prefer", "left")),
+    keyButton("Right", "2", "option", () => act("prefer", "right")),
+    keyButton("Neither", "0", "option", () => act("prefer", "neither")),
+  );
+  byId("actions").replaceChildren(keyButton("Skip", "Space", "quiet", () => act("skip")), ...moves(act));
 }
 
 function moves(act) {
   return [
-    button("Undo", "u", "small", () => act("undo")),
-    button("Back", "k", "small", () => act("previous")),
-    button("Next", "j", "small", () => act("next")),
+    keyButton("Undo", "u", "small", () => act("undo")),
+    keyButton("Back", "k", "small", () => act("previous")),
+    keyButton("Next", "j", "small", () => act("next")),
   ];
 }
 

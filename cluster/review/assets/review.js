@@ -1,9 +1,8 @@
 /* The page of a review: asks the server for one question at a time, and sends it each decision. */
 
-import { button, decisionText, make, showMaterial, showPair, showQuestion } from "./card.js";
+import { decisionText, keyButton, showMaterial, showPair, showQuestion } from "./card.js";
 import { actionOf, BLIND_HELP, HELP } from "./keys.js";
 
-const at = (id) => document.getElementById(id);
 const SEARCH_PAUSE_MS = 150;
 const SHOWN_ENTRIES = 100;
 
@@ -39,10 +38,10 @@ async function alone(work) {
   isBusy = true;
   try {
     await work();
-    at("trouble").hidden = true;
+    byId("trouble").hidden = true;
   } catch (error) {
-    at("trouble").textContent = error.message;
-    at("trouble").hidden = false;
+    byId("trouble").textContent = visible(error.message);
+    byId("trouble").hidden = false;
   } finally {
     isBusy = false;
   }
@@ -52,16 +51,16 @@ async function alone(work) {
 
 function showProgress(progress) {
   review.progress = progress;
-  at("bar").max = Math.max(1, progress.total);
-  at("bar").value = progress.decided;
+  byId("bar").max = Math.max(1, progress.total);
+  byId("bar").value = progress.decided;
   const skipped = progress.skipped ? `, ${progress.skipped} of them skipped` : "";
-  at("count").textContent = `${progress.decided} of ${progress.total} decided${skipped}`;
-  at("precision").replaceChildren(
+  byId("count").textContent = `${progress.decided} of ${progress.total} decided${skipped}`;
+  byId("precision").replaceChildren(
     ...Object.entries(progress.fields).map(([name, known]) => {
       const figures = known.judged
         ? `${known.right} of ${known.judged} right, ${known.share}`
         : "nothing judged yet";
-      return make("li", "", make("b", "", name), ` ${figures}`);
+      return element("li", {}, element("b", {}, visible(name)), ` ${figures}`);
     }),
   );
 }
@@ -69,42 +68,42 @@ function showProgress(progress) {
 async function show(index, said = "") {
   if (index === null) return showEnd(said);
   card = await ask(`/api/questions/${index}`);
-  at("title").textContent = card.task;
+  byId("title").textContent = visible(card.task);
   const place = `question ${index + 1} of ${review.questions.length}`;
   const item = card.item === `rows:${card.task}` ? "" : `item ${card.item}`;
-  at("where").textContent = [place, item, card.why].filter(Boolean).join(" · ");
+  byId("where").textContent = visible([place, item, card.why].filter(Boolean).join(" · "));
   showMaterial(card);
   if (review.is_blind) showPair(card, act);
   else showQuestion(card, act);
   const decided = decisionText(card.decision);
-  at("state").textContent = decided && `${card.is_open ? "Before" : "Now"}: ${decided}`;
-  at("main").classList.remove("ended");
+  byId("state").textContent = decided && visible(`${card.is_open ? "Before" : "Now"}: ${decided}`);
+  byId("main").classList.remove("ended");
   announce(said, index);
 }
 
 function showEnd(said) {
   card = null;
-  at("title").textContent = "All questions have a decision";
-  at("where").textContent = "";
-  at("content").replaceChildren(
-    make("p", "", "Ctrl-C in the terminal ends the review and prints the figures."),
-    make("p", "", "k shows the last question, u withdraws the last decision."),
+  byId("title").textContent = "All questions have a decision";
+  byId("where").textContent = "";
+  byId("content").replaceChildren(
+    element("p", {}, "Ctrl-C in the terminal ends the review and prints the figures."),
+    element("p", {}, "k shows the last question, u withdraws the last decision."),
   );
-  at("asks").textContent = "What next?";
-  for (const id of ["answer", "options"]) at(id).replaceChildren();
-  at("actions").replaceChildren(
-    button("Undo", "u", "quiet", () => act("undo")),
-    button("Back", "k", "quiet", () => act("previous")),
+  byId("asks").textContent = "What next?";
+  for (const id of ["answer", "options"]) byId(id).replaceChildren();
+  byId("actions").replaceChildren(
+    keyButton("Undo", "u", "quiet", () => act("undo")),
+    keyButton("Back", "k", "quiet", () => act("previous")),
   );
-  at("state").textContent = "";
-  at("main").classList.add("ended");
+  byId("state").textContent = "";
+  byId("main").classList.add("ended");
   announce(said, review.questions.length);
 }
 
 function announce(said, index) {
   review.at = index;
-  at("said").textContent = said;
-  at("title").focus({ preventScroll: true });
+  byId("said").textContent = visible(said);
+  byId("title").focus({ preventScroll: true });
   scrollTo({ top: 0 });
 }
 
@@ -136,7 +135,7 @@ const DECISIONS = { accept: "accepted", reject: "rejected", skip: "skipped" };
 function act(name, value) {
   switch (name) {
     case "search": return openSearch();
-    case "help": return at("help").showModal();
+    case "help": return byId("help").showModal();
     case "undo": return alone(undo);
     case "next": return alone(() => move(1));
     case "previous": return alone(() => move(-1));
@@ -171,57 +170,57 @@ function press(digit) {
 // ---- dialogs ------------------------------------------------------------------------------------------
 
 function openEdit() {
-  at("edit-label").textContent = `${card.field}: ${card.wanted}`;
-  at("edit-text").value = card.answer ?? "";
-  at("edit-error").textContent = "";
-  at("edit").showModal();
-  at("edit-text").select();
+  byId("edit-label").textContent = visible(`${card.field}: ${card.wanted}`);
+  byId("edit-text").value = card.answer ?? "";
+  byId("edit-error").textContent = "";
+  byId("edit").showModal();
+  byId("edit-text").select();
 }
 
 function saveEdit() {
   return alone(async () => {
     try {
-      await decide({ action: "edit", text: at("edit-text").value }, "corrected");
-      at("edit").close();
-      at("title").focus({ preventScroll: true });
+      await decide({ action: "edit", text: byId("edit-text").value }, "corrected");
+      byId("edit").close();
+      byId("title").focus({ preventScroll: true });
     } catch (error) {
-      at("edit-error").textContent = error.message; // the page behind the dialog is not read out
+      byId("edit-error").textContent = visible(error.message); // the page behind the dialog is not read out
     }
   });
 }
 
 function openSearch() {
-  at("search-text").value = "";
-  at("search").showModal();
+  byId("search-text").value = "";
+  byId("search").showModal();
   search();
 }
 
 async function search() {
-  const words = at("search-text").value.trim();
+  const words = byId("search-text").value.trim();
   const found = words
     ? await ask(`/api/search?q=${encodeURIComponent(words)}`).catch((error) => ({ error }))
     : { matches: review.questions.slice(0, SHOWN_ENTRIES).map((_, index) => index), count: review.questions.length };
-  if (words !== at("search-text").value.trim()) return; // the answer to a later text is on its way
+  if (words !== byId("search-text").value.trim()) return; // the answer to a later text is on its way
   if (found.error) {
-    at("search-count").textContent = found.error.message;
+    byId("search-count").textContent = visible(found.error.message);
     return;
   }
   const noun = found.count === 1 ? "question" : "questions";
   const cut = found.count > found.matches.length ? `; the first ${found.matches.length} are shown` : "";
-  at("search-count").textContent = `${found.count} ${noun}${cut}`;
-  at("matches").replaceChildren(...found.matches.map(match));
+  byId("search-count").textContent = `${found.count} ${noun}${cut}`;
+  byId("matches").replaceChildren(...found.matches.map(match));
 }
 
 function match(index) {
   const entry = review.questions[index];
   const decided = entry.is_open ? "open" : decisionText(entry);
   const label = `${index + 1}. ${entry.task}${entry.item === `rows:${entry.task}` ? "" : `, ${entry.item}`}`;
-  const made = button(label, "", "quiet match", () => {
-    at("search").close();
+  const made = keyButton(label, "", "quiet match", () => {
+    byId("search").close();
     alone(() => show(index));
   });
-  made.append(make("span", "soft", ` ${entry.field} · ${decided}`));
-  return make("li", "", made);
+  made.append(element("span", { class: "dim" }, visible(` ${entry.field} · ${decided}`)));
+  return element("li", {}, made);
 }
 
 function areSingleKeys() {
@@ -238,33 +237,33 @@ function listen() {
     event.preventDefault();
     act(action);
   });
-  at("open-search").addEventListener("click", () => act("search"));
-  at("open-help").addEventListener("click", () => act("help"));
+  byId("open-search").addEventListener("click", () => act("search"));
+  byId("open-help").addEventListener("click", () => act("help"));
   for (const id of ["edit", "search", "help"]) {
-    at(`${id}-close`).addEventListener("click", () => at(id).close());
+    byId(`${id}-close`).addEventListener("click", () => byId(id).close());
   }
-  at("edit-form").addEventListener("submit", (event) => {
+  byId("edit-form").addEventListener("submit", (event) => {
     event.preventDefault();
     saveEdit();
   });
-  at("edit-text").addEventListener("keydown", (event) => {
+  byId("edit-text").addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     saveEdit();
   });
   let waiting;
-  at("search-text").addEventListener("input", () => {
+  byId("search-text").addEventListener("input", () => {
     clearTimeout(waiting);
     waiting = setTimeout(search, SEARCH_PAUSE_MS);
   });
-  at("search-form").addEventListener("submit", async (event) => {
+  byId("search-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     clearTimeout(waiting);
     await search(); // the list may belong to an earlier text
-    at("matches").querySelector("button")?.click();
+    byId("matches").querySelector("button")?.click();
   });
-  at("single-keys").checked = areSingleKeys();
-  at("single-keys").addEventListener("change", (event) => {
+  byId("single-keys").checked = areSingleKeys();
+  byId("single-keys").addEventListener("change", (event) => {
     localStorage.setItem("single-keys", event.target.checked ? "on" : "off");
   });
   addEventListener("hashchange", () => location.reload());
@@ -283,18 +282,18 @@ async function start() {
   await alone(async () => {
     review = await ask("/api/review");
     document.title = `Review of ${review.run} – Headrace`;
-    at("run").textContent = review.is_blind ? `${review.run} and ${review.other}, blind` : review.run;
-    at("note").textContent = at("help-note").textContent = review.note;
-    at("kept").textContent = `Decisions of ${review.reviewer} are stored at once in ${review.file}.`;
-    at("keys").replaceChildren(
+    byId("run").textContent = visible(review.is_blind ? `${review.run} and ${review.other}, blind` : review.run);
+    byId("note").textContent = byId("help-note").textContent = review.note;
+    byId("kept").textContent = visible(`Decisions of ${review.reviewer} are stored at once in ${review.file}.`);
+    byId("keys").replaceChildren(
       ...(review.is_blind ? BLIND_HELP : HELP).flatMap(([key, text]) => [
-        make("dt", "", make("kbd", "", key)),
-        make("dd", "", text),
+        element("dt", {}, element("kbd", {}, key)),
+        element("dd", {}, text),
       ]),
     );
     showProgress(review.progress);
-    at("main").classList.toggle("blind", review.is_blind);
-    at("main").hidden = false;
+    byId("main").classList.toggle("blind", review.is_blind);
+    byId("main").hidden = false;
     await show(review.next);
   });
 }

@@ -3,6 +3,10 @@
 const SVG = "http://www.w3.org/2000/svg";
 const NOTHING = "–";
 
+function byId(id) {
+  return document.getElementById(id);
+}
+
 function filled(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== undefined && value !== null && value !== false) {

@@ -12,9 +12,11 @@ import pytest
 
 from cluster.golden.file import read_golden
 from tests.e2e.support import axe
+from tests.unit.support.hidden_text import HIDDEN, SHOWN, unseen
 from tools.browser import CHROMIUM, opened
 
-HOSTILE = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
+HOSTILE = f"<img src=x onerror=window.hacked=1><script>window.hacked=1</script>{HIDDEN}"
+HARMLESS = HOSTILE.replace(HIDDEN, SHOWN)
 COLUMNS = ("-c", "mood: good | bad | mixed", "-c", "confidence: 0..1")
 
 
@@ -137,7 +139,8 @@ async def test_five_items_are_labelled_by_keyboard(driver, golden, tmp_path):
         await page.press("Enter", "\r")
         await shows(4)
         # Texts of strangers stay texts.
-        assert HOSTILE in await page.value("document.getElementById('content').textContent")
+        assert HARMLESS in await page.value("document.getElementById('content').textContent")
+        assert unseen(await page.value("document.body.textContent")) == []
         assert await page.value("window.hacked") is None
         assert await page.value("document.querySelectorAll('main img, main script').length") == 0
         precision = await page.value("document.getElementById('precision').textContent")

@@ -64,10 +64,6 @@ function pause(milliseconds) {
 
 // ---- the form for a token ----------------------------------------------------------------------------------
 
-function byId(id) {
-  return document.getElementById(id);
-}
-
 function askForToken() {
   const form = byId("token-form");
   if (!form.hidden) return;

@@ -11,23 +11,12 @@ from cluster.http.routes import pages
 from tests.unit.support.http_service import TOKENS, Service
 
 ASSETS = Path(pages.__file__).parent / "assets"
-MARKUP = (
-    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc|\.href\b|\.src\b"
-)
 
 
 @pytest.fixture
 async def service():
     async with Service(TOKENS).running() as running:
         yield running
-
-
-@pytest.mark.parametrize("path", sorted(ASSETS.glob("*.js")), ids=lambda path: path.name)
-def test_a_script_makes_text_of_all_that_it_shows(path):
-    text = path.read_text()
-    assert re.findall(MARKUP, text) == []
-    assert len(text.splitlines()) < 500
-    assert "</script" not in text
 
 
 @pytest.mark.parametrize("path", sorted(ASSETS.glob("*.html")), ids=lambda path: path.name)
