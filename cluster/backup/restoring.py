@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from actors.core.errors import ConfigError, RunTakenError
 from actors.core.journal import keys
-from actors.core.journal.batch import CheckedCodec, WriteBatch
+from actors.core.journal.batch import CheckedCodec, WriteBatch, range_of
 from actors.core.journal.format import raise_format
 from actors.core.journal.rows import INCOMPLETE, INTERRUPTED, RESTORING, RUNNING, dump_run, load_run
 from actors.core.messages.journal import RunView
@@ -30,6 +30,19 @@ _CODEC = CheckedCodec(CODEC)
 _MOST_ROWS = 5_000  # in one commit
 _MOST_BYTES = 4 << 20
 _SHOWN = 5
+
+
+def is_same_store(one: Store, other: Store) -> bool:
+    """Return whether both are one database, by whatever path or URL each was opened.
+
+    A row written by one is looked for in the other, and removed. It belongs to no run.
+    """
+    key, value = keys.heartbeat(f"probe-{secrets.token_hex(8)}"), b"1"
+    one.commit(WriteBatch({key: value}))
+    try:
+        return other.get(key) is not None
+    finally:
+        one.commit(WriteBatch(deletions=(range_of(key),)))
 
 
 @dataclass(slots=True)

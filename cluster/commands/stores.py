@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actors.core.errors import ConfigError
 from actors.core.journal.format import VERSION, check_format
 from actors.core.journal.rows import INTERRUPTED, RUNNING
 from actors.core.messages.journal import RunView
@@ -170,9 +172,16 @@ def _migrate_rows(place: str, *, dry_run: bool, json: bool) -> None:
 
 def _copy_runs(place: str, to: str, *, replaces: bool, dry_run: bool, json: bool) -> None:
     from cluster.backup.place import settings_of  # noqa: PLC0415 - only this command needs it
+    from cluster.backup.restoring import is_same_store  # noqa: PLC0415 - same
     from cluster.backup.saving import Content, refuse_live  # noqa: PLC0415 - same
 
     with opened_store(settings_of(place, os.environ), may_lock=True, advice=_ADVICE) as store:
+        if not dry_run:
+            with closing(open_store(settings_of(to, os.environ))) as target:
+                check_format(target)
+                # Each run would be removed to make room for itself: an interruption would lose it.
+                if is_same_store(target, store):
+                    raise ConfigError(f"--to {to} is the store {place} itself: name another one")
         refuse_live(store, _lease_of(place))  # before the snapshot, which does not change
         with store.snapshot() as snapshot:
             content = Content.of(snapshot, ())

@@ -237,6 +237,8 @@ class HistoryRecorder:
             if (series := self._series.get(reading.name)) is not None:
                 gauges = {name: getattr(reading, name) for name in GAUGES}
                 series.last = EndpointReading(reading.name, **gauges)
+        self._view = None
+        self._compact()  # the more endpoints, the fewer points
 
     def _open_point(self, date: float, took_s: float, *, is_idle: bool) -> None:
         """Begin a new point if the last one has its interval, or if time has passed without a dispatcher."""

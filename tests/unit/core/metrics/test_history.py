@@ -119,3 +119,16 @@ def test_a_damaged_stored_form_is_refused():
     for data in (b"", b"no", pack(known)[:-9], pack(uneven)):
         with pytest.raises(ValueError, match="a stored history"):
             unpack(data)
+
+
+def test_endpoints_that_come_with_a_new_life_leave_fewer_points_at_once():
+    recorder, answered = HistoryRecorder(), 0
+    while len(recorder.history().at) < MOST_POINTS - 1:
+        answered += 1
+        recorder.add(0.5 * answered, BEGAN + 0.5 * answered, [reading("main", answered, 4)])
+    again = HistoryRecorder(recorder.history())
+    again.add(0.0, BEGAN + 1_000, [reading(name) for name in "abcdefgh"])
+    again.check_invariants()
+    known = again.history()
+    assert [series.name for series in known.endpoints] == ["main", *"abcdefgh"]
+    assert sum(known.endpoints[0].answered) == answered
