@@ -7,6 +7,7 @@ endpoint.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from operator import not_
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -27,6 +28,7 @@ _OWN_HEADERS = frozenset(
     {"accept-encoding", "connection", "content-length", "content-type", "host", "idempotency-key"}
     | {"transfer-encoding"}
 )
+_SENDABLE = re.compile(r"[!-~]+")  # not all dialects send a URL that they could encode again
 _PLAIN_KEY_CHARACTERS = 4  # "none", "test": placeholders where no key is needed
 
 CHAT = "chat"  # the dialect of an endpoint that names none
@@ -299,6 +301,8 @@ class EndpointSettings(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _is_a_plain_http_url(cls, value: str) -> str:
+        if not _SENDABLE.fullmatch(value):
+            raise ValueError("must have no space and only ASCII characters: write others as %20 and the like")
         url = URL(value)
         if url.scheme not in ("http", "https") or not url.host:
             raise ValueError("must be an http:// or https:// URL with a host")

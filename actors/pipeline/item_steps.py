@@ -34,7 +34,7 @@ class _CompiledStep:
         self.computation = step.computation
         self.maker = CallMaker(
             step.form,
-            step.max_tokens,
+            0 if step.is_plain else step.max_tokens,  # numbers are not billed as output
             step.model,
             step.parameters,
             form_tokens=rules.form_tokens.get(step.form, 0),

@@ -39,6 +39,13 @@ async def test_a_task_without_sources_is_asked_about_as_it_is(world):  # noqa: F
     assert (await world.known())[1] == report
 
 
+@pytest.mark.parametrize(("is_plain", "tokens"), [(False, 10), (True, 0)])
+async def test_only_what_writes_text_reserves_tokens_for_its_answer(world, is_plain, tokens):  # noqa: F811
+    world.begin(rules=replace(MAP, steps=(replace(STEP, is_plain=is_plain),)))
+    await world.ask(row(text="x"))
+    assert [call.output_tokens for call in world.dispatcher.asked] == [tokens]
+
+
 @pytest.mark.parametrize(
     ("prompt", "asked"),
     [

@@ -50,6 +50,16 @@ def test_names_of_endpoints_are_unique():
     ]
 
 
+@pytest.mark.parametrize("dialect", ["chat", "bedrock"])
+@pytest.mark.parametrize(
+    "url", ["http://h/v 1", "http://h /v1", "http://h/é", "http://é.test", "http://h/\t"]
+)
+def test_a_url_that_cannot_be_sent_is_refused(dialect, url):
+    [(where, why)] = problems({"endpoints": [ENDPOINT | {"dialect": dialect, "base_url": url}]})
+    assert where == "endpoints.0.base_url"
+    assert "must have no space and only ASCII characters" in why
+
+
 @pytest.mark.parametrize(
     ("dialect", "way", "known"),
     [
