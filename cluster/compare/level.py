@@ -25,6 +25,7 @@ from cluster.compare.columns import (
 )
 from cluster.compare.results import ColumnComparison, ColumnKind, Example, LevelPairs
 from cluster.compare.sides import Side, TableLevel
+from cluster.compare.spelling import spelled, strange
 from cluster.compare.truth import Truth
 from cluster.report.console import number
 from cluster.report.views import is_open
@@ -43,6 +44,7 @@ class ComparedLevel:
         self.a, self.b = (AnswerTable(side.answers(level), side.steps) for side in (a, b))
         self._pairs = Pairs.of(self.a, self.b)
         self._check_keys()
+        self._notes: list[str] = []
         self._equal = np.ones(len(self._pairs.in_a), np.bool_)
 
     def sides(self) -> tuple[tuple[Side, AnswerTable], tuple[Side, AnswerTable]]:
@@ -92,6 +94,8 @@ class ComparedLevel:
         else:
             column, changed = self._values(name, kind, {**sides[1].labels, **sides[0].labels})
             if truth is not None:
+                truth, note = spelled(truth, *sides)
+                self._notes += [text for text in (note, strange(truth, *sides)) if text]
                 column = replace(column, accuracy=compare_accuracy(pairs, name, truth))
         if truth is not None and truth.is_asked and column.accuracy is None and column.errors is None:
             raise ConfigError(
@@ -186,7 +190,8 @@ class ComparedLevel:
         )
 
     def notes(self) -> Iterator[str]:
-        """Yield what a reader has to know about the pairs."""
+        """Yield what a reader has to know about the pairs, and about the columns once they are compared."""
+        yield from self._notes
         for side, table in self.sides():
             if not table.groups.are_single:
                 rows = f"{number(table.count, 'row')} of {number(len(table.keys), 'key')}"

@@ -9,12 +9,14 @@ tasks  a row for each task, with its scores: runs with dimensions and their tabl
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
 from actors.core.errors import ConfigError
@@ -35,6 +37,9 @@ from cluster.report.views import is_priced
 
 _MOST_ROW_BYTES = 2**30
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_LONGEST_INT = 15  # characters: longer ones are no JSON numbers elsewhere
+_LARGEST = 1e300
+_decode = msgspec.json.Decoder().decode
 _GUARDED = tuple("'" + mark for mark in "=+-@\t\r")  # texts that a CSV result marks as no formula
 _BOOLEANS = {"true": True, "false": False}
 
@@ -288,10 +293,22 @@ def _of_text(value: Json) -> Json:
     if not isinstance(value, str):
         return value
     if _JSON_NUMBER.fullmatch(value):
-        return float(value)
+        return int(value) if value.lstrip("-").isdigit() and len(value) <= _LONGEST_INT else float(value)
     if value.startswith(_GUARDED):
         return value[1:]
+    if value.startswith(("[", "{")):
+        with contextlib.suppress(msgspec.DecodeError):
+            return _decode(value)
     return _BOOLEANS.get(value.lower(), value)
+
+
+def number_of(value: Json) -> float | None:
+    """Return the number that a value stands for, None if it is none. A text may be one."""
+    if isinstance(value, str):
+        value = float(text) if _JSON_NUMBER.fullmatch(text := value.strip()) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
+        return None
+    return float(value)
 
 
 # ---- totals ----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,14 @@ from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
 from cluster.compare.answers import NULL, Codes, Flags, Numbers, code_of, key_of, matched
 from cluster.compare.pairing import TruthPairing
+from cluster.compare.sides import number_of
 from cluster.config.problem import nearest
 from cluster.golden.records import Decision, Order
 from cluster.golden.standing import GoldenSet
+from cluster.report.tables.value_types import json_text
+
+_MOST_VALUES = 10_000  # different values that are kept
+_LONGEST_VALUE = 500  # characters
 
 Right = tuple[str, str, Json, bool]  # task, item, value, and whether the value is known to be wrong
 
@@ -24,7 +29,8 @@ Right = tuple[str, str, Json, bool]  # task, item, value, and whether the value 
 class Truth:
     """The right values of the column `name` by key.
 
-    `rejected`: the value is known to be wrong, and the right one is not known.
+    `rejected`: the value is known to be wrong, and the right one is not known. `texts` are the codes of the
+    values as texts. `values` has the first values, by code.
     """
 
     name: str
@@ -33,6 +39,8 @@ class Truth:
     codes: Codes
     numbers: Numbers
     rejected: Flags
+    texts: Codes
+    values: Mapping[int, Json]
     is_sample: bool = True  # otherwise its items were chosen, and a share of them is none of all
     is_asked: bool = True  # otherwise it was found, and may be about other rows
 
@@ -56,16 +64,22 @@ class _Rights:
 
     def __init__(self) -> None:
         self._keys, self._codes, self._numbers = array("q"), array("q"), array("d")
+        self._texts = array("q")
         self._rejected = bytearray()
+        self._values: dict[int, Json] = {}
 
     def add(self, right: Right) -> None:
         """Add a value."""
         task, item, value, is_rejected = right
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and not is_rejected
+        number = None if is_rejected else number_of(value)
+        code = code_of(value)
         self._keys.append(key_of(task, item))
-        self._codes.append(code_of(value))
-        self._numbers.append(float(value) if is_number else math.nan)
+        self._codes.append(code)
+        self._texts.append(code if isinstance(value, str) else code_of(json_text(value)))
+        self._numbers.append(math.nan if number is None else number)
         self._rejected.append(is_rejected)
+        if len(self._values) < _MOST_VALUES:
+            self._values.setdefault(code, value[:_LONGEST_VALUE] if isinstance(value, str) else value)
 
     def truth(self, name: str, place: str, *, is_sample: bool = True, is_asked: bool = True) -> Truth:
         """Return the values as a truth. Raises `ConfigError` for two values of one key."""
@@ -73,9 +87,8 @@ class _Rights:
         if len(np.unique(keys)) < len(keys):
             raise ConfigError(f"{place}: a key occurs twice; the truth has one value for each key")
         codes, numbers = np.array(self._codes, np.int64), np.array(self._numbers, np.float64)
-        return Truth(
-            name, place, keys, codes, numbers, np.array(self._rejected, np.bool_), is_sample, is_asked
-        )
+        rejected, texts = np.array(self._rejected, np.bool_), np.array(self._texts, np.int64)
+        return Truth(name, place, keys, codes, numbers, rejected, texts, self._values, is_sample, is_asked)
 
 
 def table_truth(pairing: TruthPairing, column: str, name: str, *, has_items: bool) -> Truth:
