@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from actors.core.messages.values import Json, Usage
+from cluster.page.options import MOST_MB, PageOptions
 from cluster.report.console import cost_text
 from cluster.report.summary import RunSummary, summary_json
 from headrace.progress.summary_html import summary_html
@@ -111,7 +112,7 @@ class Run:
             yield store, found_run(store, self.id)
 
     def report(
-        self, path: str | Path | None = None, *, redact: Sequence[str] = (), max_mb: float = 15.0
+        self, path: str | Path | None = None, *, redact: Sequence[str] = (), max_mb: float = MOST_MB
     ) -> Path:
         """Write the report page, one HTML file, and return its path. Default: RUN_ID.html.
 
@@ -119,7 +120,7 @@ class Run:
         in MB; beyond it the page has the failures and a random sample.
         """
         from cluster.golden.file import golden_path  # noqa: PLC0415 - loads the stores
-        from cluster.page.writing import PageOptions, write_page  # noqa: PLC0415 - loads numpy and jinja2
+        from cluster.page.writing import write_page  # noqa: PLC0415 - loads numpy and jinja2
         from cluster.records.records import opened_store  # noqa: PLC0415 - loads the stores
 
         target = Path(path or f"{self.id}.html")

@@ -12,6 +12,7 @@ import typer
 
 from actors.core.run_id import check_directory_name
 from cluster.commands.command_line import RunId, StoreConfig, errors_shown
+from cluster.page.options import MOST_MB, PageOptions
 from cluster.records.records import opened, store_settings
 from cluster.report.console import plain, stderr_console
 
@@ -38,7 +39,7 @@ def report(
         typer.Option(
             min=1, max=1000, help="The largest file, in MB. Beyond it, failures and a random sample are kept."
         ),
-    ] = 15.0,
+    ] = MOST_MB,
     config: StoreConfig = None,
 ) -> None:
     """Write a run's report: one HTML file that works without a network.
@@ -46,7 +47,7 @@ def report(
     Example: headrace report reviews-20261124-101500-a1b2 --open
     """
     from cluster.golden.file import golden_path  # noqa: PLC0415 - same as the page
-    from cluster.page.writing import PageOptions, write_page  # noqa: PLC0415 - loads numpy and jinja2
+    from cluster.page.writing import write_page  # noqa: PLC0415 - loads numpy and jinja2
 
     console = stderr_console()
     with errors_shown(console), opened(config, os.environ) as store:

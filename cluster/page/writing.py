@@ -30,6 +30,7 @@ from cluster.page.blocks import BlockFile, PageFullError, TableBlocks
 from cluster.page.columns import PageTables, page_tables
 from cluster.page.document import GoldenFigures, PageContent, PageData, TableData, frame
 from cluster.page.figures import RunFigures
+from cluster.page.options import PageOptions
 from cluster.page.redaction import Redaction
 from cluster.page.rows import RowMaker
 from cluster.page.selection import Selection, is_failure
@@ -41,24 +42,10 @@ from cluster.report.task_history import TaskHistory
 from cluster.report.views import is_priced
 from cluster.web.writing import OTHERWISE, write_file
 
-MOST_MB = 15.0
 MOST_ROWS = 200_000  # a browser searches them in a second
 _FRAME_BYTES = 400_000  # of the file, besides the rows
 _MOST_PASSES = 8
 _COPIED_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class PageOptions:
-    """How a page is written.
-
-    hidden: the columns whose values it does not show. golden: the file of the run's golden set, if there may
-    be one.
-    """
-
-    hidden: tuple[str, ...] = ()
-    golden: Path | None = None
-    most_mb: float = MOST_MB
 
 
 @dataclass(frozen=True, slots=True)

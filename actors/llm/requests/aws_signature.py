@@ -1,6 +1,6 @@
 """Signs requests by Signature Version 4 of AWS.
 
-botocore, which finds and renews the credentials, signs too, but takes six times as long: it derives the key
+botocore, which finds and renews the credentials, signs too, but takes ten times as long: it derives the key
 of the day and parses the URL again for each request. A property test holds both to the same signatures.
 Source: "Signature Version 4 signing process" in the AWS General Reference.
 """

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from actors.core.messages.calls import Correction
 from actors.core.messages.values import Json, TokenCounts
+from actors.core.task.ranking import MOST_DOCUMENTS
 from actors.llm.dialects.dialect import ParsedAnswer
 from actors.llm.dialects.reading import member, said, tokens
 from actors.llm.dialects.turns import encodable
@@ -21,7 +22,6 @@ from actors.llm.forms import AnswerForm, AnswerProblem, Values
 from actors.llm.requests.vectors import input_count
 
 PATH = "/rerank"
-_MOST = 10_000  # documents
 _MOST_REQUESTS = 1_000  # that are billed for one
 
 
@@ -73,8 +73,8 @@ def ranking_problem(form: AnswerForm, prompt: str, values: Values | None) -> str
 
 def _value(form: AnswerForm, results: list[Json]) -> Values | AnswerProblem:
     """Return the value of `form` for the ranking of all documents, or its problem."""
-    if len(results) > _MOST:
-        return AnswerProblem(f"the ranking has more than {_MOST} documents")
+    if len(results) > MOST_DOCUMENTS:
+        return AnswerProblem(f"the ranking has more than {MOST_DOCUMENTS} documents")
     found: dict[int, float] = {}
     for result in results:
         match result:

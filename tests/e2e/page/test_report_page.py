@@ -21,7 +21,8 @@ from actors.core.messages.tasks import (
 )
 from actors.core.messages.values import Usage
 from cluster.config.model import HeadraceConfig
-from cluster.page.writing import PageOptions, write_page
+from cluster.page.options import PageOptions
+from cluster.page.writing import write_page
 from cluster.records.records import CODEC
 from cluster.web.document import asset
 from tests.e2e.support import axe

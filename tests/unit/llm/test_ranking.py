@@ -86,7 +86,7 @@ def test_a_ranking_becomes_a_number_for_each_document_in_their_order(answer, tok
         ([{"index": 0, "relevance_score": True}], "no index with a number"),
         ([*results(0.1), *results(0.2)], "has one twice"),
         ([7], "no index with a number: 7"),
-        (results(*[0] * 10_001), "more than 10000 documents"),
+        (results(*[0] * 1_001), "more than 1000 documents"),
     ],
 )
 def test_what_ranks_not_every_document_is_a_problem_that_is_billed(given, says):

@@ -15,6 +15,7 @@ from actors.llm.forms import AnswerForm
 from actors.llm.presets import presets
 
 PAGE = (Path(__file__).parents[3] / "docs" / "providers.md").read_text(encoding="utf-8")
+FRONT = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 LINES = [line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| `")]
 ROWS = [(prefix, cells) for cells in LINES for prefix in re.findall(r"`(.*?)`", cells[0])]
 URLS = {
@@ -27,6 +28,10 @@ MODELS = ("gpt-4o", "anthropic.claude-haiku-4-5", "amazon.nova-lite-v1:0")
 
 def test_every_preset_has_a_row_and_every_row_a_preset():
     assert sorted(prefix for prefix, _ in ROWS) == sorted(presets())
+
+
+def test_the_front_page_counts_the_presets_besides_the_two_that_it_names():
+    assert f"{len(presets()) - 2} other [providers and servers](docs/providers.md)" in FRONT
 
 
 def test_every_variable_of_a_preset_is_named():

@@ -25,7 +25,8 @@ from cluster.golden.file import GoldenFile
 from cluster.golden.records import Decision, GoldenRecord, Order
 from cluster.history.asked import RunQuestions
 from cluster.page import writing
-from cluster.page.writing import PageOptions, write_page
+from cluster.page.options import PageOptions
+from cluster.page.writing import write_page
 from cluster.records.reading import history_of
 from cluster.records.records import CODEC, found_run
 from cluster.records.run_journal import RunOrigin
