@@ -99,7 +99,16 @@ def status(*, run_id: RunId, config: StoreConfig = None, json: AsJson = False) -
         else:
             store_option = "" if config is None else f" --config {config}"
             now = time.time()
-            _print_lines(run_lines(run, now, silent=bool(silent), in_flight=flying, options=store_option))
+            _print_lines(
+                run_lines(
+                    run,
+                    now,
+                    silent=bool(silent),
+                    in_flight=flying,
+                    options=store_option,
+                    history=history,
+                )
+            )
             _print_lines(endpoint_lines(history))
 
 

@@ -110,7 +110,14 @@ def frame(content: PageContent, now: float) -> tuple[bytes, bytes]:
             golden=content.golden,
             limits=endpoint_documents(content.history),
             version=VERSION,
-            **page_summary(content.run, content.figures, content.causes, content.data.unended, now),
+            **page_summary(
+                content.run,
+                content.figures,
+                content.causes,
+                content.history,
+                unended=content.data.unended,
+                now=now,
+            ),
         )
     )
     before, after = text.encode("utf-8", "replace").split(_ROWS.encode())

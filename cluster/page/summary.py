@@ -13,6 +13,7 @@ import orjson
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import TaskState
 from actors.core.messages.values import Json, Usage
+from actors.core.metrics.history import History
 from cluster.page.distributions import LabelSpread
 from cluster.page.drawings import short
 from cluster.page.figures import RunFigures
@@ -21,6 +22,7 @@ from cluster.page.rows import cause_label
 from cluster.program import program
 from cluster.report.console import cost_text, duration
 from cluster.report.continuing import continues
+from cluster.report.endpoint_history import work_s
 from cluster.report.failures import FailureCause
 from cluster.report.receipt import receipt_of
 from cluster.report.views import is_open, is_priced, moment, sample_text, stopped_by, total_tasks
@@ -33,13 +35,20 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def page_summary(
-    run: RunView, figures: RunFigures, causes: Collection[FailureCause], unended: int, now: float
+    run: RunView,
+    figures: RunFigures,
+    causes: Collection[FailureCause],
+    history: History | None,
+    *,
+    unended: int,
+    now: float,
 ) -> dict[str, Any]:
     """Return the values of the template. `unended`: accepted tasks that have not ended."""
     unended = max(unended, total_tasks(run) - figures.tasks)
     priced = is_priced(run)
     best, worst = figures.ranking()
     lasted = max((run.ended_at or now) - run.began_at, 0.0)
+    worked = work_s(lasted, history)
     receipt = receipt_of(run.spent)
     fields = [spread for _, spread in figures.fields()]
     return {
@@ -54,7 +63,7 @@ def page_summary(
         "made": moment(now),
         "began": moment(run.began_at),
         "states": _states(figures, unended),
-        "facts": _facts(run, figures, lasted, priced=priced),
+        "facts": _facts(run, figures, lasted, worked, priced=priced),
         "best": best,
         "worst": worst,
         "scores": figures.scores(),
@@ -106,7 +115,9 @@ def _states(figures: RunFigures, unended: int) -> list[tuple[str, int]]:
     return [(state, count) for state, count in counts if count]
 
 
-def _facts(run: RunView, figures: RunFigures, lasted: float, *, priced: bool) -> list[tuple[str, str, str]]:
+def _facts(
+    run: RunView, figures: RunFigures, lasted: float, worked: float, *, priced: bool
+) -> list[tuple[str, str, str]]:
     """Return the name, the value and the detail of each figure at the top."""
     spent, counts = run.spent.usage, run.spent.counts
     tasks = figures.tasks
@@ -121,8 +132,9 @@ def _facts(run: RunView, figures: RunFigures, lasted: float, *, priced: bool) ->
             f"{compact(spent.input_tokens)} in, {compact(spent.output_tokens)} out",
         )
     )
-    rate = counts.billed / lasted if lasted > 0 else 0.0
-    facts.append(("time", duration(lasted), f"{short(round(rate, 1))} calls/s"))
+    rate = counts.billed / worked if worked > 0 else 0.0
+    with_pauses = "" if worked == lasted else f", {duration(lasted)} with pauses"
+    facts.append(("time", duration(worked), f"{short(round(rate, 1))} calls/s{with_pauses}"))
     if not figures.layout.is_map:
         failed = figures.items - figures.item_states["succeeded"]
         facts.append(

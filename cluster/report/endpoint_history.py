@@ -9,6 +9,9 @@ from actors.core.metrics.history import COUNTS, EndpointHistory, History
 from cluster.report.console import plain
 
 _SHOWN = 5  # endpoints
+# A run starts and ends without a dispatcher. What is longer is a pause: between a sample and its run, or
+# between an interruption and the command that continues the run.
+_PAUSE_S, _PAUSE_SHARE = 10.0, 0.1
 _WORDS = {
     "answered": "answered",
     "refused": "refused",
@@ -16,6 +19,13 @@ _WORDS = {
     "failed": "failed",
     "in_doubt": "in doubt",
 }
+
+
+def work_s(lasted_s: float, history: History | None) -> float:
+    """Return how long a run was at work: `lasted_s` without its pauses, if it had any that count."""
+    active_s = sum(history.active_s) if history is not None else 0.0
+    is_paused = active_s and lasted_s - active_s > max(_PAUSE_S, lasted_s * _PAUSE_SHARE)
+    return active_s if is_paused else lasted_s
 
 
 def endpoint_documents(history: History | None) -> list[dict[str, Json]]:

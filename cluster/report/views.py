@@ -14,9 +14,11 @@ from actors.core.journal.rows import RUNNING
 from actors.core.messages.journal import RunView
 from actors.core.messages.tasks import TaskState
 from actors.core.messages.values import CallCounts, Json
+from actors.core.metrics.history import History
 from cluster.program import program
 from cluster.report.console import cost_text, duration, plain
 from cluster.report.continuing import continues, is_of_map, repeats
+from cluster.report.endpoint_history import work_s
 from cluster.report.failures import skip_text
 from cluster.report.receipt import receipt_json, receipt_lines, receipt_of, usage_text
 
@@ -138,17 +140,28 @@ def runs_lines(runs: Sequence[RunView], silent: frozenset[str], now: float) -> I
 
 
 def run_lines(
-    run: RunView, now: float, *, silent: bool, in_flight: int = 0, options: str = ""
+    run: RunView,
+    now: float,
+    *,
+    silent: bool,
+    in_flight: int = 0,
+    options: str = "",
+    history: History | None = None,
 ) -> Iterator[str]:
-    """Yield the lines that describe one run. `options` name its store; `run_document` has the others."""
+    """Yield the lines that describe one run. `options` name its store; `run_document` has the others.
+
+    `history` is that of its endpoints. It tells the pauses of the run.
+    """
     tasks, usage = run.tasks, run.spent.usage
-    took = (run.ended_at or now) - run.began_at
+    lasted = max(0.0, (run.ended_at or now) - run.began_at)
+    worked = work_s(lasted, history)
+    took = f"{duration(lasted)} in all" if worked == lasted else f"at work for {duration(worked)}"
     yield f"run      {plain(run.run_id)}"
     yield f"state    {state_text(run, silent=silent, options=options)}"
     if cause := stopped_by(run):
         yield f"stopped  {plain(cause, 1000)}"
     age = age_text(now - run.began_at)
-    yield f"started  {moment(run.began_at)}, {age} ago; {duration(max(0, took))} in all"
+    yield f"started  {moment(run.began_at)}, {age} ago; {took}"
     skipped = _skipped(run)
     counts = {**{state.value: getattr(tasks, state) for state in TaskState}, "skipped": skipped}
     counts[TaskState.PARTIAL.value] -= skipped

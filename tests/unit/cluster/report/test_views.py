@@ -11,6 +11,7 @@ from actors.core.errors import FailureKind
 from actors.core.messages.journal import CloseRun, Finish, OpenRun
 from actors.core.messages.tasks import DimensionResult, SourceOutcome, TaskState
 from actors.core.messages.values import Usage
+from actors.core.metrics.history import History
 from cluster.records.reading import HEARTBEAT_S, in_flight, newest_runs, silent_runs, with_causes
 from cluster.records.records import found_run
 from cluster.records.run_journal import RunOrigin
@@ -195,6 +196,19 @@ def test_the_sample_of_an_estimate_is_not_taken_for_the_run_of_all():
     desk.accept("t2")
     desk.tell_all(Finish(RUN, whole("t2")), CloseRun(RUN, "succeeded"))
     assert state_text(found_run(desk.store, RUN), silent=False) == "succeeded"
+
+
+def test_the_pauses_of_a_run_are_not_in_its_time(desk):
+    desk.tell(CloseRun(RUN, "succeeded"))
+    run = replace(found_run(desk.store, RUN), began_at=NOW - 75, ended_at=NOW)
+    for active_s, shown in (
+        ((2.0, 1.5), "at work for 3.5 s"),
+        ((40.0, 30.0), "1:15 in all"),
+        ((), "1:15 in all"),
+    ):
+        history = History((0.0, 70.0), (2.0, 71.5), active_s)
+        (line,) = [each for each in run_lines(run, NOW, silent=False, history=history) if "started" in each]
+        assert line.endswith(shown)
 
 
 def test_skipped_rows_are_no_defects_that_a_retry_mends(desk):
