@@ -328,7 +328,7 @@ def from_connection_error(error: Exception, *, sent: bool, hide: Hide, name: str
 
 def from_unusable(problem: str, *, hide: Hide) -> Failure:
     """Return the failure for an answer that was billed and does not match its form."""
-    return Failure(FailureKind.UNUSABLE, Blame.ENDPOINT, f"unusable answer: {_one_line(hide(problem))}")
+    return Failure(FailureKind.UNUSABLE, Blame.ENDPOINT, _one_line(hide(problem)))
 
 
 def from_defect(error: BaseException, *, hide: Hide) -> tuple[str, Failure]:

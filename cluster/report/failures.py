@@ -22,6 +22,7 @@ _MAX_SEARCHED = 1_000  # characters: the search takes quadratic time in the leng
 _ITEMS = re.compile(r"^evaluation of .*? failed: ")
 # A word with a digit in it, such as an id, a path or a time. A number of three digits may be a status.
 _PARTICULARS = re.compile(r"\b(?!\d{3}\b)(?=[\w.:#/-]*\d)[\w.:#/-]+")
+_QUOTED = re.compile(r", got .*", re.DOTALL)  # an answer of the wrong form is quoted at the end of the error
 _NULL_IN = "null in "  # how a null value is named
 _MORE = re.compile(r"^and \d+ more errors$")
 
@@ -105,7 +106,8 @@ def forms_of(report: Report) -> dict[str, list[str]]:
         return {f"skipped: {report.errors[0]}": [report.errors[0]]}  # in full: each column is another cause
     found: dict[str, list[str]] = {}
     for text in _texts(report):
-        found.setdefault(_PARTICULARS.sub("…", text[:_MAX_SEARCHED]), []).append(text)
+        form = _PARTICULARS.sub("…", _QUOTED.sub(", got …", text[:_MAX_SEARCHED]))
+        found.setdefault(form, []).append(text)
     return found
 
 
