@@ -34,6 +34,8 @@ class Arguments(BaseModel):
 
     config: str = Field("configs/serve_demo.yaml", description="the configuration, a YAML file")
     replicas: int = Field(1, ge=1, le=100, description="processes that answer HTTP")
+    # Serve compares the arguments, and not the file: without a changed one it keeps what it serves.
+    revision: str | int = Field("", description="any text; a changed one has the configuration read again")
 
 
 class Ingress:

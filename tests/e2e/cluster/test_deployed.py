@@ -57,7 +57,7 @@ async def books(cluster: Deployment, simulator: SimulatorProcess, session) -> Si
 
 
 def arguments(cluster: Deployment, simulator: SimulatorProcess, **sections: Any) -> dict[str, Any]:
-    """Write a configuration into a file of its own, and return what has two replicas serve it."""
+    """Write the configuration, and return what has two replicas serve it. The file is always the same."""
     document = {
         "name": "deployed",
         "sources": [{"name": "wire", "kind": "simulated", "items": CALLS_A_TASK - 1, "latency_s": 0.01}],
@@ -70,9 +70,8 @@ def arguments(cluster: Deployment, simulator: SimulatorProcess, **sections: Any)
         "store": {"kind": "sqlite", "path": "state.db"},
         **sections,
     }
-    file = f"{secrets.token_hex(4)}.yaml"
-    (cluster.directory / file).write_text(json.dumps(document))  # JSON is YAML, too
-    return {"config": file, "replicas": REPLICAS}
+    (cluster.directory / "service.yaml").write_text(json.dumps(document))  # JSON is YAML, too
+    return {"config": "service.yaml", "replicas": REPLICAS, "revision": secrets.token_hex(4)}
 
 
 @pytest.fixture
@@ -85,7 +84,7 @@ async def replicas(cluster: Deployment, simulator: SimulatorProcess) -> set[int]
 
 async def test_what_stands_in_the_repository_names_a_configuration_that_can_be_served():
     (application,) = yaml.safe_load((ROOT / "configs" / "serve.yaml").read_text())["applications"]
-    assert application["args"] == {"config": "configs/serve_demo.yaml", "replicas": 1}
+    assert application["args"] == {"config": "configs/serve_demo.yaml", "replicas": 1, "revision": 1}
     assert load(ROOT / application["args"]["config"], env={}).name == "demo"
 
 
@@ -132,7 +131,7 @@ async def the_books_agree(books: SimulatedEndpoint, before: dict[str, Any], repo
 
 
 async def redeployed(cluster: Deployment, simulator: SimulatorProcess, replicas: set[int]) -> None:
-    """Have other arguments served: all replicas are replaced, and all actors but the journal."""
+    """Have another configuration served: all replicas are replaced, and all actors but the journal."""
     (pipeline,) = cluster.processes("ray::Pipeline")
     await cluster.deploy(arguments(cluster, simulator, limits={"active_tasks": 900}))
     await cluster.running(REPLICAS, besides=replicas)

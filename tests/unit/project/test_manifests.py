@@ -186,6 +186,7 @@ def test_the_service_is_served_as_on_other_clusters(built):
     (app,), (plain_app,) = ours["applications"], plain["applications"]
     assert app["deployments"][0]["ray_actor_options"]["num_cpus"] > 0  # so no replica is on the head
     assert cluster_of("service", built)["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert app["args"].keys() == plain_app["args"].keys() >= {"revision"}
     assert app["import_path"] == f"headrace.{plain_app['import_path']}"  # as in the wheel
 
 
