@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cluster.compare.results import ColumnComparison
     from cluster.compare.sides import Side
     from cluster.compare.truth import Truth
+    from cluster.input.formats import FileForm
 
 
 class Comparison:
@@ -67,6 +68,8 @@ def compare(
     *,
     key: str | None = None,
     truth: Any = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
     config: PathLike | None = None,
 ) -> Comparison:
     """Say whether `b` is better than `a`, how sure that is, and what differs.
@@ -76,17 +79,20 @@ def compare(
     key: the column that identifies a row in both; by default ``key``, or else the number of the row.
     truth: ``"FILE:COLUMN"``, ``"FILE:TRUTH=COLUMN"``, the file of a golden set, or a list of these; or a
         table with the key, whose other columns hold the right values. By default the golden sets of the runs.
+    delimiter, encoding: of files whose header has no comma, and that are no UTF-8: ``";"`` and ``"cp1252"``.
     config: a configuration that names the store of the runs.
 
     Raises the errors of the command line, see `headrace.errors`.
     """
     from cluster.compare.choice import preference_of  # noqa: PLC0415 - `import headrace` is quick
     from cluster.compare.comparison import compare_sides  # noqa: PLC0415 - same
+    from cluster.input.formats import text_form  # noqa: PLC0415 - same
 
     place = None if config is None else Path(config)
     with contextlib.ExitStack() as stack, in_python_words():
-        sides = [_side(given, name, key, place, stack) for given, name in ((a, "a"), (b, "b"))]
-        truths, notes = _truths(truth, sides, place)
+        form = text_form(delimiter, encoding)
+        sides = [_side(given, name, key, place, stack, form=form) for given, name in ((a, "a"), (b, "b"))]
+        truths, notes = _truths(truth, sides, place, form)
         preference = preference_of(sides, place, os.environ)
         result = compare_sides(sides[0], sides[1], truths, notes=notes, preference=preference)
     is_known = any(each.accuracy or each.errors for each in result.columns.values())
@@ -98,7 +104,15 @@ def compare(
     return Comparison(result)
 
 
-def _side(given: Any, name: str, key: str | None, config: Path | None, stack: contextlib.ExitStack) -> Side:
+def _side(
+    given: Any,
+    name: str,
+    key: str | None,
+    config: Path | None,
+    stack: contextlib.ExitStack,
+    *,
+    form: FileForm,
+) -> Side:
     """Return one side. A store stays open as long as `stack`. Raises `HeadraceError`."""
     from cluster.compare.choice import sides_of  # noqa: PLC0415 - see `compare`
     from cluster.compare.sides import RunSide, TableSide  # noqa: PLC0415 - same
@@ -108,20 +122,22 @@ def _side(given: Any, name: str, key: str | None, config: Path | None, stack: co
         return RunSide(store, run, key)
     if isinstance(given, str | os.PathLike):
         word = os.fspath(given)
-        return stack.enter_context(sides_of((word,), config, os.environ, key))[0]
+        return stack.enter_context(sides_of((word,), config, os.environ, key, form))[0]
     return TableSide(name, table_of(given).rows, key=key)
 
 
-def _truths(given: Any, sides: Sequence[Side], config: Path | None) -> tuple[dict[str, Truth], list[str]]:
+def _truths(
+    given: Any, sides: Sequence[Side], config: Path | None, form: FileForm
+) -> tuple[dict[str, Truth], list[str]]:
     from cluster.compare.choice import truths_of  # noqa: PLC0415 - see `compare`
     from cluster.compare.pairing import truth_pairing  # noqa: PLC0415 - same
     from cluster.compare.sides import TableLevel, TableSide  # noqa: PLC0415 - same
     from cluster.compare.truth import table_truths  # noqa: PLC0415 - same
 
     if given is None or isinstance(given, str):
-        return truths_of([] if given is None else [given], sides, config, os.environ)
+        return truths_of([] if given is None else [given], sides, config, os.environ, form)
     if isinstance(given, Sequence) and given and all(isinstance(each, str) for each in given):
-        return truths_of(given, sides, config, os.environ)
+        return truths_of(given, sides, config, os.environ, form)
     table = TableSide("truth", table_of(given).rows, key=sides[0].key)
     pairing = truth_pairing(table, sides[0], ())
     truths = table_truths(pairing, has_items=TableLevel.ITEMS in sides[0].levels)

@@ -16,11 +16,13 @@ from cluster.golden.figures import preferences
 from cluster.golden.file import golden_path, read_golden
 from cluster.golden.records import GoldenError
 from cluster.golden.standing import GoldenSet
-from cluster.input.formats import FORMATS, format_of
+from cluster.input.formats import FORMATS, FileForm, format_of
 from cluster.input.local_copy import is_url
 from cluster.records.records import found_run, opened, store_settings
 from cluster.statistics.intervals import wilson
 from cluster.statistics.significance import mcnemar_mid_p
+
+_PLAIN = FileForm()
 
 
 def names_file(word: str) -> bool:
@@ -30,7 +32,11 @@ def names_file(word: str) -> bool:
 
 @contextlib.contextmanager
 def sides_of(
-    words: Sequence[str], config: Path | None, env: Mapping[str, str], key: str | None
+    words: Sequence[str],
+    config: Path | None,
+    env: Mapping[str, str],
+    key: str | None,
+    form: FileForm = _PLAIN,
 ) -> Iterator[list[Side]]:
     """Open the sides that words name, and their store if one is a run. Raises `HeadraceError`."""
     with contextlib.ExitStack() as stack:
@@ -38,7 +44,7 @@ def sides_of(
         found: list[Side] = []
         for word in words:
             if names_file(word):
-                found.append(TableSide.of_file(word, key))
+                found.append(TableSide.of_file(word, key, form))
                 continue
             store = store or _opened(word, config, env, stack)
             found.append(_run_side(store, word, key))
@@ -64,7 +70,11 @@ def _run_side(store: Store, word: str, key: str | None) -> RunSide:
 
 
 def truths_of(
-    texts: Sequence[str], sides: Sequence[Side], config: Path | None, env: Mapping[str, str]
+    texts: Sequence[str],
+    sides: Sequence[Side],
+    config: Path | None,
+    env: Mapping[str, str],
+    form: FileForm = _PLAIN,
 ) -> tuple[dict[str, Truth], list[str]]:
     """Return the truth by column, and notes. Raises `ConfigError`.
 
@@ -82,7 +92,7 @@ def truths_of(
         if not mark or not column or not path:
             raise ConfigError(f"--truth {text}: write FILE:COLUMN, or the file of a golden set, which exists")
         wanted, _, name = column.partition("=")
-        table = TableSide.of_file(path, sides[0].key)
+        table = TableSide.of_file(path, sides[0].key, form)
         pairing = truth_pairing(table, sides[0], (wanted, name or wanted))
         notes += [pairing.note] if pairing.note else []
         found[name or wanted] = table_truth(pairing, wanted, name or wanted, has_items=has_items)

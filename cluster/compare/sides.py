@@ -25,7 +25,7 @@ from actors.core.messages.tasks import Report, Task, TaskState
 from actors.core.messages.values import Json
 from actors.journal.stores.base import Store
 from cluster.compare.answers import RowAnswer
-from cluster.input.formats import FileForm
+from cluster.input.formats import FileForm, form_needed
 from cluster.input.local_copy import open_input
 from cluster.input.records import Reading, no_column, row_key
 from cluster.input.stream import records_in
@@ -35,6 +35,7 @@ from cluster.report.tables.columns import KEY, Layout, TableName
 from cluster.report.tables.kinds import ITEM_MARKS, REPORT_MARKS, MapTable, is_beside_scores, table_of
 from cluster.report.views import is_priced
 
+_PLAIN = FileForm()
 _MOST_ROW_BYTES = 2**30
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _LONGEST_INT = 15  # characters: longer ones are no JSON numbers elsewhere
@@ -195,9 +196,9 @@ class TableSide:
         self._level = _level_of(first.keys())
 
     @classmethod
-    def of_file(cls, path: str, key: str | None = None) -> TableSide:
+    def of_file(cls, path: str, key: str | None = None, form: FileForm = _PLAIN) -> TableSide:
         """Return the table at a path or URL: CSV, TSV, JSON lines, Parquet. Raises `TaskInputError`."""
-        file = open_input(path, FileForm())
+        file = open_input(path, form_needed(path, form))
         reading = Reading(key, rows=True, max_bytes=_MOST_ROW_BYTES)
 
         def read() -> Iterator[Mapping[str, Json]]:

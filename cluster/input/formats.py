@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import itertools
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import IO, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -23,6 +25,7 @@ FORMATS: Mapping[str, TableFormat] = {
 STDIN = "-"
 UTF_8 = "utf-8"
 DELIMITERS: Mapping[TableFormat, str] = {"csv": ",", "tsv": "\t"}
+_HEADER_BYTES = 64 * 1024
 _TABS = ("tab", "\\t")  # as a shell passes them
 
 
@@ -79,3 +82,33 @@ def stem_of(path: str) -> str:
 def format_of(path: str) -> TableFormat | None:
     """Return the format that the suffix of a path or a URL names, None if it names none."""
     return FORMATS.get(file_name(path).suffix.lower())
+
+
+def form_needed(path: str, form: FileForm) -> FileForm:
+    """Return the part of `form` that a file needs, of several files with one form.
+
+    Its delimiter is for delimited files whose header lacks the usual one, its encoding for local files that
+    are no UTF-8.
+    """
+    known = format_of(path)
+    if known in (None, "parquet"):
+        return FileForm()
+    with contextlib.suppress(OSError), open(path, "rb") as file:  # noqa: PTH123 - a URL is no path
+        begin = file.read(_HEADER_BYTES)
+        encoding = form.encoding if b"\0" in begin or not _is_utf_8(begin, file) else None
+        header = begin.decode(encoding or UTF_8, "replace").lstrip("\r\n").partition("\n")[0]
+        usual = DELIMITERS.get(known)
+        delimiter = None if usual is None or usual in header else form.delimiter
+        return FileForm(delimiter=delimiter, encoding=encoding)
+    return FileForm(delimiter=form.delimiter if known in DELIMITERS else None, encoding=form.encoding)
+
+
+def _is_utf_8(begin: bytes, file: IO[bytes]) -> bool:
+    decoder = codecs.getincrementaldecoder(UTF_8)()
+    try:
+        for part in itertools.chain((begin,), iter(lambda: file.read(2**20), b"")):
+            decoder.decode(part)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -43,6 +43,13 @@ def compare(
             "May be given several times. Default: the golden sets of the runs.",
         ),
     ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(metavar="CHAR", help="Of CSV files whose header has no comma, such as ';' or tab."),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of files that are no UTF-8, such as cp1252.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Also write a page, such as cmp.html."),
@@ -77,21 +84,22 @@ def compare(
         from cluster.compare.comparison import compare_sides, with_noise  # noqa: PLC0415 - same
         from cluster.compare.conditions import check_condition, holds  # noqa: PLC0415 - same
         from cluster.compare.lines import comparison_lines  # noqa: PLC0415 - same
+        from cluster.input.formats import text_form  # noqa: PLC0415 - same
 
         if fail_if is not None:
             check_condition(fail_if)
-        again: tuple[str, ...] = ()
-        if noise:
+        form = text_form(delimiter, encoding)
+        with sides_of((a, b), config, os.environ, key, form) as sides:
+            truths, notes = truths_of(truth or (), sides, config, os.environ, form)
+            preference = preference_of(sides, config, os.environ)
+            found = compare_sides(sides[0], sides[1], truths, notes=notes, preference=preference)
+        if noise:  # last: a mistake above must cost nothing
             from cluster.commands.noise import NoiseRequest, ask_again  # noqa: PLC0415 - the engines
 
             request = NoiseRequest(a, noise, seed, budget, config, tuple(overrides or ()), is_agreed=yes)
-            again = (ask_again(request, console, engine=engine, address=address),)
-        with sides_of((a, b, *again), config, os.environ, key) as sides:
-            truths, notes = truths_of(truth or (), sides[:2], config, os.environ)
-            preference = preference_of(sides[:2], config, os.environ)
-            found = compare_sides(sides[0], sides[1], truths, notes=notes, preference=preference)
-            if noise:
-                found = with_noise(found, sides[0], sides[2])
+            again = ask_again(request, console, engine=engine, address=address)
+            with sides_of((a, again), config, os.environ, key) as sides:
+                found = with_noise(found, sides[0], sides[1])
         if output is not None:
             from cluster.compare.page import write_page  # noqa: PLC0415 - loads jinja2
 

@@ -17,6 +17,8 @@ def cli(tmp_path, monkeypatch):
     for name, right in (("a", 20), ("b", 34), ("gold", 40)):
         rows = [{"key": f"k{n}", "label": "x" if n < right else "y"} for n in range(40)]
         (tmp_path / f"{name}.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    text = "".join(f"k{n};x;é\n" for n in range(40))
+    (tmp_path / "excel.csv").write_text(f"key;label;note\n{text}", encoding="cp1252")
     return CliRunner()
 
 
@@ -34,6 +36,18 @@ TRUTH = ("--truth", "gold.jsonl:label")
         (("--key", "id"), 2, 'no column is named "id"'),
         (("--truth", "gold.jsonl"), 2, "no decision: Object missing required field `task`"),
         (("--truth", "gold"), 2, "write FILE:COLUMN"),
+        (("--truth", "excel.csv:label"), 2, "use --delimiter ';'"),
+        (("--truth", "excel.csv:label", "--delimiter", ";"), 2, "not UTF-8"),
+        (
+            (
+                *("--truth", "excel.csv:label", "--delimiter", ";", "--encoding", "cp1252"),
+                "--fail-if",
+                "better",
+            ),
+            3,
+            "it holds",
+        ),
+        (("--noise", "5", "--truth", "none.csv:label"), 2, "there is no such file"),
         (("--noise", "5"), 2, "a.jsonl is a file, which does not say what was asked"),
     ],
 )
