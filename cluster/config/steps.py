@@ -10,7 +10,7 @@ import functools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from operator import not_
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Field, SerializeAsAny, Tag, field_validator
 from pydantic_core import InitErrorDetails
@@ -305,6 +305,18 @@ def steps_of(evaluate: Evaluate) -> tuple[AnyStep, ...]:
     return evaluate if isinstance(evaluate, tuple) else (evaluate,)
 
 
+class StepFields(Protocol):
+    """What a dimension has to know of a step."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the step."""
+
+    @property
+    def output(self) -> Mapping[str, ColumnSpec]:
+        """Return the types of its fields."""
+
+
 class Dimension(Section):
     """An aspect of the items that a report scores."""
 
@@ -337,7 +349,7 @@ class Dimension(Section):
         ),
     ] = None
 
-    def settings(self, steps: Sequence[AnyStep]) -> DimensionSettings:
+    def settings(self, steps: Sequence[StepFields]) -> DimensionSettings:
         """Return the settings of the aggregation. Raises ValueError if the field cannot be scored."""
         step, field, spec = self._found(steps)
         match spec:
@@ -353,7 +365,7 @@ class Dimension(Section):
             self.name, field, self.weight, self.synthesize, low, high, step.name, self.values or {}
         )
 
-    def _found(self, steps: Sequence[AnyStep]) -> tuple[AnyStep, str, ColumnSpec]:
+    def _found(self, steps: Sequence[StepFields]) -> tuple[StepFields, str, ColumnSpec]:
         """Return the step, the name in its output and the type of the field. Raises ValueError."""
         named, dot, field = self.field.partition(".")
         found = [step for step in steps if field in step.output and step.name == named] if dot else []
@@ -368,7 +380,7 @@ class Dimension(Section):
         return found[0], field, found[0].output[field]
 
 
-def _numeric(steps: Sequence[AnyStep]) -> str:
+def _numeric(steps: Sequence[StepFields]) -> str:
     names = [
         name if len(steps) == 1 else f"{step.name}.{name}"
         for step in steps

@@ -145,11 +145,9 @@ def _index(content: PageContent) -> dict[str, Json]:
 
 def _steps(config: Mapping[str, Json]) -> list[dict[str, Json]]:
     """Return the name, the instructions and the prompt of each step."""
-    asked = config.get("evaluate", {})
-    steps = asked if isinstance(asked, list) else [asked]
     return [
-        {"name": name, "system": step.get("system"), "prompt": step.get("prompt")}
-        for (name, _), step in zip(stored_steps(config), steps, strict=True)
+        {"name": step["name"], "system": step.get("system"), "prompt": step.get("prompt")}
+        for step in stored_steps(config)
     ]
 
 

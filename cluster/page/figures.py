@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from actors.core.messages.journal import AttemptView, RunView
-from actors.core.messages.tasks import DimensionResult, Report, Task
+from actors.core.messages.tasks import Report, Task
 from actors.core.messages.values import Json
 from actors.core.task.dimensions import DimensionSettings
+from actors.core.task.reports import overall_interval
+from actors.llm.fields import ColumnSpec
+from cluster.config.answer_fields import STORED
+from cluster.config.steps import Dimension
 from cluster.page.course import Course
 from cluster.page.distributions import ColumnNumbers, Labels, LabelSpread, NumberSpread
 from cluster.report.failures import FailureCounts
-from cluster.report.item_columns import ItemColumn, stored_steps
+from cluster.report.item_columns import ItemColumn
 from cluster.report.tables.columns import InputColumns, Layout
 from cluster.report.tables.value_types import Kind, ValueType
 
@@ -90,7 +94,7 @@ class RunFigures:
     def __init__(self, run: RunView, layout: Layout, hidden: Collection[str], now: float) -> None:
         self.hidden = hidden
         self.layout = layout
-        self.dimensions = stored_dimensions(run.config)
+        self.dimensions = stored_dimensions(run.config, layout.outputs)
         self.inputs = InputColumns()
         self.course = Course(run.began_at, run.ended_at or now)
         self.failures = FailureCounts()
@@ -182,9 +186,10 @@ class RunFigures:
             result = results.get(name)
             value = report.overall if name == "overall" else None if result is None else result.score
             extremes.add(value, report.key, "")
-        if report.overall is None or not self.dimensions:
+        interval = overall_interval(self.dimensions, report.dimensions)
+        if report.overall is None or interval is None:
             return
-        low, high = interval_of(report.overall, self.dimensions, results)
+        low, high = interval
         ranked = Ranked(report.overall, -self.scored, report.key, low, high, len(report.items))
         self.scored += 1
         _keep(self._best, ranked)
@@ -216,41 +221,19 @@ def _gatherer(column: ItemColumn, unit: str) -> _Extremes | Labels | None:
     return None
 
 
-def interval_of(
-    overall: float, dimensions: Sequence[DimensionSettings], results: Mapping[str, DimensionResult]
-) -> tuple[float, float]:
-    """Return the interval of an overall score: the weighted mean of the ends of the dimensions' intervals.
-
-    It is the widest that is possible: the dimensions rest on the same items, so their errors may add up.
-    """
-    low = high = weights = 0.0
-    for dimension in dimensions:
-        result = results.get(dimension.name)
-        if result is None or result.score is None:
-            continue
-        scale = dimension.maximum - dimension.minimum
-        ends = (
-            min(max(((result.score if end is None else end) - dimension.minimum) / scale, 0.0), 1.0)
-            for end in (result.low, result.high)
-        )
-        least, most = sorted(end if dimension.weight > 0 else 1 - end for end in ends)
-        low += abs(dimension.weight) * least
-        high += abs(dimension.weight) * most
-        weights += abs(dimension.weight)
-    return (low / weights, high / weights) if weights else (overall, overall)
+class _StoredStep(NamedTuple):
+    name: str
+    output: Mapping[str, ColumnSpec]
 
 
-def stored_dimensions(config: Mapping[str, Json]) -> tuple[DimensionSettings, ...]:
-    """Return the dimensions of a stored configuration, with their scales."""
-    specs: dict[str, Json] = {}
-    for step, output in stored_steps(config):
-        for name, spec in output.items():
-            specs[name] = specs[f"{step}.{name}"] = spec
-    found = []
-    for one in config.get("dimensions", ()):
-        spec = specs[one["field"]]
-        numbers = (one.get("values") or {}).values()
-        low, high = (min(numbers), max(numbers)) if numbers else (float(spec["min"]), float(spec["max"]))
-        weight = float(one.get("weight", 1.0))
-        found.append(DimensionSettings(one["name"], one["field"], weight, minimum=low, maximum=high))
-    return tuple(found)
+def stored_dimensions(
+    config: Mapping[str, Json], outputs: Iterable[ItemColumn]
+) -> tuple[DimensionSettings, ...]:
+    """Return the dimensions of a stored configuration, with their scales. `outputs` are its columns."""
+    fields: dict[str, dict[str, ColumnSpec]] = {}
+    for column in outputs:
+        fields.setdefault(column.step, {})[column.field] = column.spec
+    steps = [_StoredStep(name, output) for name, output in fields.items()]
+    return tuple(
+        Dimension.model_validate(one, context=STORED).settings(steps) for one in config.get("dimensions", ())
+    )

@@ -12,10 +12,11 @@ from actors.core.journal.rows import ACCEPTED
 from actors.core.messages.journal import AttemptView
 from actors.core.messages.tasks import RAW, DimensionResult, ItemResult, ItemState, Report
 from actors.core.messages.values import Json
+from actors.core.task.reports import overall_interval
 from actors.runtime.log_guard import censored
 from cluster.history.asked import HIDDEN_VALUE, RunQuestions
 from cluster.page.columns import PageColumn, PageTables
-from cluster.page.figures import RunFigures, interval_of
+from cluster.page.figures import RunFigures
 from cluster.page.redaction import Redaction
 from cluster.program import program
 from cluster.report.failures import OTHER_CAUSES, FailureCause, forms_of
@@ -91,10 +92,9 @@ class RowMaker:
         return [self._value(column, values, params, scores, item) for column in self._tables.tasks]
 
     def _intervals(self, report: Report) -> dict[str, Json]:
-        results = {one.name: one for one in report.dimensions}
-        ends = {name: (one.low, one.high) for name, one in results.items()}
-        if report.overall is not None:
-            ends["overall"] = interval_of(report.overall, self._dimensions, results)
+        ends = {one.name: (one.low, one.high) for one in report.dimensions}
+        if interval := overall_interval(self._dimensions, report.dimensions):
+            ends["overall"] = interval
         return {
             f"{name}.{end}": _rounded(value)
             for name, interval in ends.items()

@@ -64,11 +64,11 @@ def item_columns(config: HeadraceConfig) -> tuple[ItemColumn, ...]:
     return named_columns(steps, is_map=config.is_map)
 
 
-def stored_steps(config: Mapping[str, Json]) -> list[tuple[str, Mapping[str, Json]]]:
-    """Return the name and the output of each step of a stored configuration."""
+def stored_steps(config: Mapping[str, Json]) -> list[Mapping[str, Json]]:
+    """Return the steps of a stored configuration, each with its name and its output."""
     asked = config.get("evaluate", {})
     steps = asked if isinstance(asked, list) else [asked]
-    return [(step.get("name", UNNAMED_STEP), step.get("output", {})) for step in steps]
+    return [{"name": UNNAMED_STEP, "output": {}, **step} for step in steps]
 
 
 def named_columns(

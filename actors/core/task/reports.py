@@ -101,13 +101,34 @@ def overall(settings: Sequence[DimensionSettings], results: Iterable[DimensionRe
     Each score counts as its position on its field's scale. With a negative weight lower is better, and the
     position is measured from the upper end.
     """
-    scores = {result.name: result.score for result in results}
+    return _mean(settings, {result.name: result.score for result in results})
+
+
+def overall_interval(
+    settings: Sequence[DimensionSettings], results: Sequence[DimensionResult]
+) -> tuple[float, float] | None:
+    """Return the interval of `overall`: the weighted means of the ends of the scores' intervals.
+
+    It is the widest that is possible: the dimensions rest on the same items, so their errors may add up.
+    """
+    ends = {
+        result.name: [result.score if end is None else end for end in (result.low, result.high)]
+        for result in results
+        if result.score is not None
+    }
+    known = [one for one in settings if one.name in ends]
+    worst = _mean(known, {one.name: ends[one.name][one.weight < 0] for one in known})
+    best = _mean(known, {one.name: ends[one.name][one.weight > 0] for one in known})
+    return None if worst is None or best is None else (worst, best)
+
+
+def _mean(settings: Sequence[DimensionSettings], values: Mapping[str, float | None]) -> float | None:
     total = weight = 0.0
     for dimension in settings:
-        score = scores.get(dimension.name)
-        if score is None:
+        value = values.get(dimension.name)
+        if value is None:
             continue
-        position = (score - dimension.minimum) / (dimension.maximum - dimension.minimum)
+        position = (value - dimension.minimum) / (dimension.maximum - dimension.minimum)
         position = min(max(position, 0.0), 1.0)
         total += abs(dimension.weight) * (position if dimension.weight > 0 else 1 - position)
         weight += abs(dimension.weight)

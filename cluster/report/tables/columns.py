@@ -87,7 +87,7 @@ class Layout:
         from actors.llm.fields import ColumnSpec  # noqa: PLC0415 - loads pydantic
 
         specs: TypeAdapter[dict[str, ColumnSpec]] = TypeAdapter(dict[str, ColumnSpec])
-        outputs = [(step, specs.validate_python(output)) for step, output in stored_steps(config)]
+        outputs = [(step["name"], specs.validate_python(step["output"])) for step in stored_steps(config)]
         is_map = not config.get("sources")
         names = tuple(one["name"] for one in config.get("dimensions", ()))
         return cls(is_map, named_columns(outputs, is_map=is_map), names, is_priced=is_priced)

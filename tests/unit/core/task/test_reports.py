@@ -8,6 +8,7 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from actors.core.errors import Blame, Failure, FailureKind
 from actors.core.messages.tasks import (
@@ -22,7 +23,7 @@ from actors.core.messages.tasks import (
 )
 from actors.core.messages.values import CallCounts, Usage
 from actors.core.task.dimensions import DimensionSettings
-from actors.core.task.reports import TaskOutcome, combine, overall, report_line
+from actors.core.task.reports import TaskOutcome, combine, overall, overall_interval, report_line
 
 TASK = Task("task-1")
 QUALITY = DimensionSettings("quality", "quality", 2.0)
@@ -253,6 +254,17 @@ def test_a_dimension_without_score_or_weight_does_not_count():
 def test_without_any_weight_there_is_no_overall_score():
     assert overall((DimensionSettings("idle", "idle", 0.0),), [result("idle")]) is None
     assert overall((QUALITY,), []) is None
+
+
+def test_the_interval_of_an_overall_score_turns_where_less_is_better():
+    ends = {"quality": (0.6, 0.8, 0.9), "risk": (0.1, 0.2, 0.5), "none": (None, 0.5, None)}
+    results = [replace(result(name, score), low=low, high=high) for name, (low, score, high) in ends.items()]
+    settings = (QUALITY, RISK, DimensionSettings("none", "none", 3.0), DimensionSettings("gone", "gone", 9.0))
+    low, high = overall_interval(settings, results)
+    assert low == pytest.approx((2 * 0.6 + 1 * (1 - 0.5) + 3 * 0.5) / 6)
+    assert high == pytest.approx((2 * 0.9 + 1 * (1 - 0.1) + 3 * 0.5) / 6)
+    assert low <= overall(settings, results) <= high
+    assert overall_interval(settings, []) is None
 
 
 weights = st.floats(-10, 10)
