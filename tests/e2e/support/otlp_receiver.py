@@ -33,7 +33,7 @@ class ReceivedSpan:
 
 @dataclass
 class OtlpReceiver:
-    """The address of a receiver, and the spans that it has received."""
+    """The address of a receiver, and the spans that it has received, also those that it refused."""
 
     url: str = ""
     status: int = 200
@@ -50,8 +50,7 @@ class OtlpReceiver:
         body = await request.read()
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
         self.bodies.append(body)
-        if self.status == 200:
-            self.spans += _spans(ExportTraceServiceRequest.FromString(body))
+        self.spans += _spans(ExportTraceServiceRequest.FromString(body))
         answer = ExportTraceServiceResponse().SerializeToString()
         return web.Response(body=answer, status=self.status, content_type="application/x-protobuf")
 
