@@ -120,10 +120,20 @@ function focusSearch(view) {
   addEventListener("hashchange", () => setTimeout(() => openView()?.search.focus(), 50), { once: true });
 }
 
+// Empties a search, and leaves a field that is empty. The browser's own way changes the field alone.
+function leave(event) {
+  const field = event.target;
+  if (field.type === "search" && field.value) {
+    event.preventDefault();
+    field.value = "";
+    field.dispatchEvent(new Event("input"));
+  } else field.blur();
+}
+
 function heard(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;
   if (event.target.matches("input, select, textarea")) {
-    if (event.key === "Escape") event.target.blur();
+    if (event.key === "Escape") leave(event);
     return;
   }
   if (pressed(event.key)) event.preventDefault();

@@ -119,7 +119,9 @@ async def test_tasks_are_found_sorted_and_opened_down_to_an_attempt(tmp_path):
         assert await page.value("location.hash") == "#/tasks?sort=-quality"
         await page.press("/", "/")
         await page.type("text 42-1")  # in the prompt of an item, not in a column
-        await page.until("document.activeElement.type === 'search'")
+        await page.until("document.activeElement.type === 'search' && location.hash.includes('q=')")
+        await page.press("Escape")
+        await page.until("document.activeElement.value === '' && !location.hash.includes('q=')")
         await go(page, "#/items?q=42-1")
         assert await column(page, 0) == ["task-042"]
         await page.press("j", "j")
