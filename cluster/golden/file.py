@@ -2,13 +2,15 @@
 
 Rule 1: a record is durable when `append` returns.
 Rule 2: one process at a time writes a file. It holds a lock on it.
-Rule 3: a line that a crash has cut has no end. Readers leave it out, and the next writer removes it.
+Rule 3: a line that a crash has cut has no end. Readers leave it out, and the next writer removes it. A line
+    without an end that does not begin as a record does is no such line: the file is something else.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,14 @@ from typing import Self
 
 from actors.core.run_id import check_directory_name
 from actors.journal.stores.opening import DEFAULT_PATH, SqliteSettings, StoreSettings
-from cluster.golden.records import MOST_LINE_BYTES, GoldenError, GoldenRecord, dump_line, load_line
+from cluster.golden.records import (
+    BEGINNING,
+    MOST_LINE_BYTES,
+    GoldenError,
+    GoldenRecord,
+    dump_line,
+    load_line,
+)
 from cluster.golden.standing import GoldenSet
 
 _DIRECTORY = "golden"
@@ -147,7 +156,9 @@ def _records(file: int, path: Path) -> Iterator[GoldenRecord]:
                     raise ValueError(f"longer than {MOST_LINE_BYTES:,} bytes")  # noqa: TRY301 - one message
                 yield load_line(line)
             except ValueError as error:
-                if not line.endswith(b"\n") and len(line) <= MOST_LINE_BYTES:
+                is_cut = not line.endswith(b"\n") and len(line) <= MOST_LINE_BYTES
+                is_cut &= isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+                if is_cut and line.startswith(BEGINNING[: len(line)]):
                     return
                 raise GoldenError(
                     f"{path}, line {number}, is no decision: {error}. Correct or remove the line"

@@ -19,6 +19,9 @@ from actors.core.messages.values import Json
 MOST_LINE_BYTES = 1 << 20  # two values of a field, which are at most 10,000 characters by default
 
 
+BEGINNING = b'{"task": "'  # of each line
+
+
 class GoldenError(HeadraceError):
     """A golden set cannot be read or written."""
 

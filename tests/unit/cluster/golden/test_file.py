@@ -70,6 +70,17 @@ def test_a_torn_last_line_is_left_out_by_readers_and_removed_by_the_next_writer(
     assert decisions(read_golden(path)).keys() == {"t1", "t3"}
 
 
+@pytest.mark.parametrize(
+    "content", [b'{"my":"precious"}', b"id,text\n1,precious", b'{"task": "t1"}', b"x", b"\xff"]
+)
+def test_a_file_that_is_no_golden_set_is_left_as_it_is(tmp_path, content):
+    path = tmp_path / "mine.json"
+    path.write_bytes(content)
+    with pytest.raises(GoldenError, match=r"line 1, is no decision"):
+        GoldenFile(path)
+    assert path.read_bytes() == content
+
+
 def test_a_last_line_that_lacks_only_its_end_is_kept(tmp_path):
     path = tmp_path / "run.jsonl"
     written(path, record())
