@@ -15,9 +15,11 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Annotated, TypeVar
 
+import msgspec
 import orjson
+from msgspec import Meta, Struct
 
 from actors.core.errors import Blame, HeadraceError
 from actors.core.journal.batch import MOST_KEY_BYTES, MOST_VALUE_BYTES
@@ -33,13 +35,31 @@ _HEAD, _ROWS, _END = b"H", b"R", b"E"
 _LENGTH = struct.Struct(">I")
 _LENGTHS = struct.Struct(">II")
 
+_YEAR_10000 = 253_402_300_800  # `datetime` has no later years
+
 Row = tuple[bytes, bytes]
+_Loaded = TypeVar("_Loaded", bound=Struct)
 
 
 class BackupError(HeadraceError):
     """A backup cannot be written or used. Nothing was restored from it."""
 
     blame = Blame.CONFIG
+
+
+class Head(Struct, frozen=True):
+    """The head of a backup: the format version of its rows, and when it was made, in seconds since 1970."""
+
+    rows: Annotated[int, Meta(ge=1)]
+    made_at: Annotated[float, Meta(ge=0, lt=_YEAR_10000)]
+
+
+class _Version(Struct, frozen=True):
+    version: Annotated[int, Meta(ge=1)]
+
+
+class _End(Struct, frozen=True):
+    rows: int
 
 
 class BackupWriter:
@@ -92,12 +112,13 @@ class BackupReader:
         kind, content = self._block()
         if kind != _HEAD:
             raise self._damage(len(MAGIC), "its head is missing")
-        self.head: Json = orjson.loads(content)
-        if self.head["version"] > VERSION:
+        version = self._loaded(_Version, content, len(MAGIC)).version
+        if version > VERSION:
             raise BackupError(
-                f"{name} has format version {self.head['version']}; this Headrace reads up to {VERSION}. Use "
+                f"{name} has format version {version}; this Headrace reads up to {VERSION}. Use "
                 "the newer Headrace that wrote it"
             )
+        self.head = self._loaded(Head, content, len(MAGIC))
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows. After the last one, the file is known to be whole."""
@@ -113,7 +134,7 @@ class BackupReader:
                     yield row
             except struct.error:
                 raise self._damage(at, "a row is not whole") from None
-        if orjson.loads(content)["rows"] != count:
+        if self._loaded(_End, content, at).rows != count:
             raise self._damage(at, "it has another number of rows than its end says")
         if self._file.read(1):
             raise self._damage(self._at, "something follows its end")
@@ -142,6 +163,12 @@ class BackupReader:
         if not inflater.eof:
             raise self._damage(at, "a block is too large")
         return content[:1], content[1:]
+
+    def _loaded(self, kind: type[_Loaded], content: bytes, at: int) -> _Loaded:
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except (ValueError, RecursionError) as error:
+            raise self._damage(at, f"the head or the end is wrong: {error}") from None
 
     def _cut(self, size: int) -> BackupError:
         return BackupError(

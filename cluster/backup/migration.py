@@ -15,51 +15,19 @@ from dataclasses import dataclass, field
 
 from actors.core.errors import FencedError, StoreError
 from actors.core.journal import keys
-from actors.core.journal.attempts import dump_account, dump_attempt, load_account, load_attempt
 from actors.core.journal.batch import CheckedCodec, WriteBatch, range_of
 from actors.core.journal.format import check_format, raise_format
-from actors.core.journal.rows import (
-    INCOMPLETE,
-    RUNNING,
-    dump_answer,
-    dump_event,
-    dump_fetched,
-    dump_report,
-    dump_run,
-    dump_task,
-    load_answer,
-    load_event,
-    load_fetched,
-    load_report,
-    load_run,
-    load_task,
-)
-from actors.core.journal.turn import Observed, Totals
+from actors.core.journal.rows import INCOMPLETE, RUNNING
+from actors.core.journal.turn import Observed
 from actors.core.messages.journal import RunView
 from actors.journal.stores.base import Store, key_text
+from cluster.backup.forms import FORMS
 from cluster.backup.rows import known_answers, paged
 from cluster.records.owner_watch import Sign, watched
 from cluster.records.reading import all_runs
 from cluster.records.records import CODEC
 
 _MOST_ROWS = 1_000  # in one commit
-
-
-def _attempt(codec: CheckedCodec, data: bytes) -> bytes:
-    return dump_attempt(codec, *load_attempt(codec, data))
-
-
-_FORMS: Mapping[int, Callable[[CheckedCodec, bytes], bytes]] = {
-    ord("r"): lambda codec, data: dump_run(codec, load_run(codec, data)),
-    ord("u"): lambda codec, data: Totals.load(codec, data).dump(codec),
-    ord("t"): lambda codec, data: dump_task(codec, load_task(codec, data)),
-    ord("e"): lambda codec, data: dump_event(codec, load_event(codec, data)),
-    ord("p"): lambda codec, data: dump_report(codec, load_report(codec, data)),
-    ord("f"): lambda codec, data: dump_fetched(codec, load_fetched(codec, data)),
-    ord("c"): _attempt,
-    ord("a"): lambda codec, data: dump_account(codec, load_account(codec, data)),
-    ord("k"): lambda codec, data: dump_answer(codec, load_answer(codec, data)),
-}  # the kinds whose rows are documents
 
 
 @dataclass(slots=True)
@@ -112,7 +80,7 @@ class Migrator:
         return done
 
     def _old_rows(self, run_id: str) -> Iterator[tuple[bytes, bytes]]:
-        for kind in _FORMS:
+        for kind in FORMS:
             if kind != keys.KNOWN_ANSWERS[0]:
                 yield from self._old(paged(self._store, *range_of(bytes((kind,)) + keys.part(run_id))))
 
@@ -120,7 +88,7 @@ class Migrator:
         """Yield the keys of the rows in an earlier form, each with its present form."""
         for key, value in rows:
             try:
-                present = _FORMS[key[0]](self._codec, value)
+                present = FORMS[key[0]](self._codec, value)
             except (TypeError, ValueError, LookupError) as error:
                 raise StoreError(
                     f"the store is damaged: the row {key_text(key)} has no form of any version "

@@ -75,7 +75,7 @@ def back_up(store: Store, path: Path, run_ids: Sequence[str], now: float) -> Sav
     The file appears whole or not at all. Raises `BackupError` if it exists or cannot be written,
     `ConfigError` for an unknown run, and the errors of the store.
     """
-    if path.exists():
+    if path.exists() or path.is_symlink():
         raise BackupError(f"{path} exists: name a new file, or remove it")
     for run_id in run_ids:
         found_run(store, run_id)

@@ -22,7 +22,7 @@ from cluster.report.console import number
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGE = re.compile(r"([0-9]{1,6})([smhdw])")
-_FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled"})
+FINISHED = frozenset({"succeeded", "partial", "failed", "cancelled"})
 
 
 def age_of(text: str) -> float:
@@ -35,7 +35,7 @@ def age_of(text: str) -> float:
 
 def is_finished(run: RunView) -> bool:
     """Return whether every task of a run has ended, or the run lacks rows."""
-    return run.state in INCOMPLETE or (run.state in _FINISHED and run.tasks.ended == run.tasks.accepted)
+    return run.state in INCOMPLETE or (run.state in FINISHED and run.tasks.ended == run.tasks.accepted)
 
 
 @dataclass(frozen=True, slots=True)

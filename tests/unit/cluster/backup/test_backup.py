@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
 
+import orjson
 import pytest
 
 from actors.core.errors import ConfigError, FencedError, RunTakenError
@@ -25,6 +27,7 @@ from tests.unit.support.journal_desk import RUN, Desk, intent, outcome, report
 
 ALL = (b"", b"\xff" * 9)
 NOW = 1_800_000_000.0
+ANSWER, OTHER = b'[{"a":1},[]]', b'[{"a":2},[]]'
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def desk():
     desk.open()
     desk.accept("t1", "t2")
     desk.tell_all(intent(1), outcome(1), intent(2, call="k2"))
-    desk.store.commit(WriteBatch({keys.content("c"): b"1", keys.cancel_request(RUN): b"1"}))
+    desk.store.commit(WriteBatch({keys.content("c"): ANSWER, keys.cancel_request(RUN): b"1"}))
     return desk
 
 
@@ -187,9 +190,9 @@ def test_a_restore_that_was_interrupted_leaves_no_run_that_can_be_opened(desk, t
 def test_the_first_answer_to_a_content_stands(desk, tmp_path):
     back_up(desk.store, tmp_path / "b", (), NOW)
     target = MemoryStore()
-    target.commit(WriteBatch({keys.content("c"): b"2"}))
+    target.commit(WriteBatch({keys.content("c"): OTHER}))
     restored(tmp_path / "b", target)
-    assert target.get(keys.content("c")) == b"2"
+    assert target.get(keys.content("c")) == OTHER
     assert check_format(target) == VERSION
 
 
@@ -197,7 +200,7 @@ def write(path, row_keys, **head):
     with path.open("wb") as file:
         writer = BackupWriter(file, {"rows": VERSION, "made_at": NOW, **head})
         for key in row_keys:
-            writer.add(key, b"{}")
+            writer.add(key, row_keys[key] if isinstance(row_keys, dict) else b"{}")
         writer.end()
     path.chmod(0o600)
 
@@ -209,12 +212,48 @@ def write(path, row_keys, **head):
         ([b"y" + keys.part("r1")], {}, "a row of an unknown kind"),
         ([b"t"], {}, "a row of an unknown kind"),
         ([keys.writer("r1")], {}, "a row of an unknown kind"),
-        ([keys.task("r1", "t1")], {}, "the rows of run r1 are not in order"),
+        ([keys.task("r1", "t1")], {}, "the rows of run 'r1' are not in order"),
     ],
 )
 def test_what_is_no_backup_of_this_version_is_refused(tmp_path, row_keys, head, why):
     path = tmp_path / "b"
     write(path, row_keys, **head)
+    with pytest.raises(BackupError, match=why):
+        Backup.checked(path, ())
+
+
+GOOD = {name: {} for name in ("config", "origin", "summary")} | {
+    "run_id": "r1", "name": "n", "state": "succeeded", "began_at": 1.5, "ended_at": 2.5, "created_by": "j"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("run_id", "changed", "more", "why"),
+    [
+        ("r1", {}, {}, ""),
+        ("evil", {}, {}, "run 'evil' cannot be restored: it has the row of run 'r1'"),
+        ("r1", {"state": "weird"}, {}, "its state 'weird' is unknown"),
+        ("r1", {"state": "restoring"}, {}, "its state 'restoring' is unknown"),
+        ("r1", {"began_at": "then"}, {}, "Expected `float`"),
+        ("r1", {"extra": 1}, {}, "unexpected keyword|Unexpected keyword"),
+        ("", {"run_id": ""}, {}, "cannot be used as the name of a directory"),
+        ("../../x", {"run_id": "../../x"}, {}, "cannot be used as the name of a directory"),
+        ("\x1b[31m", {"run_id": "\x1b[31m"}, {}, "its id has control characters"),
+        ("r1", {}, {keys.run("r1") + b"zz": b"{}"}, "a row of an unknown kind"),
+        ("r1", {}, {keys.totals("r1") + b"zz": b"{}"}, "a row of an unknown kind"),
+        ("r1", {}, {keys.totals("r1"): b"nonsense"}, "has no form of any version"),
+        ("r1", {}, {keys.totals("r1"): b'[{"odd":1},0,{},[]]'}, "has no form of any version"),
+        ("r1", {}, {keys.report("r1", "t1"): b"[]"}, "has no form of any version"),
+        ("r1", {}, {keys.history("r1"): b"x"}, "has no form of any version"),
+        ("r1", {}, {keys.content("c"): b"[" * 200_000}, "has no form of any version"),
+    ],
+)
+def test_a_crafted_row_is_refused_before_anything_is_restored(tmp_path, run_id, changed, more, why):
+    path = tmp_path / "b"
+    write(path, {keys.run(run_id): orjson.dumps(GOOD | changed), **more})
+    if not why:
+        assert Backup.checked(path, ()).states == {"r1": "succeeded"}
+        return
     with pytest.raises(BackupError, match=why):
         Backup.checked(path, ())
 
@@ -228,15 +267,21 @@ def test_a_backup_to_which_others_may_write_is_refused(tmp_path):
         Backup.checked(path, ())
     with pytest.raises(BackupError, match="cannot be read: No such file"):
         Backup.checked(tmp_path / "none", ())
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    with pytest.raises(BackupError, match="it is not a file"):
+        Backup.checked(tmp_path / "fifo", ())
 
 
 def test_a_backup_that_cannot_be_written_leaves_no_file(desk, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BackupError, match="link exists"):
+        back_up(desk.store, tmp_path / "link", (), NOW)
     with pytest.raises(BackupError, match="cannot be written: No such file"):
         back_up(desk.store, tmp_path / "none" / "b", (), NOW)
     desk.store.commit(WriteBatch({keys.run("bad"): b"no document"}))
     with pytest.raises(Exception, match="damaged"):
         back_up(desk.store, tmp_path / "b", (), NOW)
-    assert list(tmp_path.iterdir()) == []
+    assert [each.name for each in tmp_path.iterdir()] == ["link"]
 
 
 @pytest.mark.parametrize(

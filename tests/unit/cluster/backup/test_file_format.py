@@ -6,6 +6,7 @@ import io
 import random
 import tracemalloc
 
+import orjson
 import pytest
 
 from cluster.backup.file_format import MAGIC, BackupError, BackupReader, BackupWriter
@@ -15,7 +16,7 @@ ROWS = [(b"r%03d" % n, random.Random(n).randbytes(9_000)) for n in range(400)]
 
 def written(rows=ROWS, **head):
     file = io.BytesIO()
-    writer = BackupWriter(file, {"made_at": 1.5, **head})
+    writer = BackupWriter(file, {"rows": 1, "made_at": 1.5, **head})
     for key, value in rows:
         writer.add(key, value)
     writer.end()
@@ -31,7 +32,7 @@ def read(data):
 @pytest.mark.parametrize("rows", [[], [(b"k", b"")], ROWS, [(b"k", b"v" * 5_000_000), (b"l", b"w")]])
 def test_rows_are_read_as_they_were_written(rows):
     assert read(written(rows)) == rows
-    assert BackupReader(io.BytesIO(written()), "b.backup").head["made_at"] == 1.5
+    assert BackupReader(io.BytesIO(written()), "b.backup").head.made_at == 1.5
 
 
 def test_a_file_that_ends_early_is_refused_wherever_it_ends():
@@ -75,6 +76,26 @@ def test_blocks_cannot_be_lost_repeated_or_added():
 def test_a_backup_of_a_newer_version_is_refused():
     with pytest.raises(BackupError, match="format version 2; this Headrace reads up to 1"):
         read(written([], version=2))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [{"version": "9"}, {"made_at": "abc"}, {"made_at": 1e300}, {"made_at": -1}],
+    ids=str,
+)
+def test_a_head_of_wrong_values_is_damage(head):
+    with pytest.raises(BackupError, match="is damaged at byte 16: the head or the end is wrong"):
+        read(written([], **head))
+
+
+@pytest.mark.parametrize("document", [b"{}", b"[]", b"not JSON", b"[" * 200_000], ids=len)
+@pytest.mark.parametrize("whole_heads", [0, 1])
+def test_a_head_or_an_end_that_is_no_document_is_damage(monkeypatch, document, whole_heads):
+    documents = iter([orjson.dumps({"version": 1, "rows": 1, "made_at": 1.5})] * whole_heads + [document] * 2)
+    monkeypatch.setattr("cluster.backup.file_format.orjson.dumps", lambda _: next(documents))
+    data = written([])
+    with pytest.raises(BackupError, match="the head or the end is wrong"):
+        read(data)
 
 
 def test_no_more_than_a_block_is_in_memory():
