@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from actors.core.errors import ConfigError
 from actors.core.journal.batch import CheckedCodec
 from actors.core.journal.prune import begin_removal, next_removal
-from actors.core.journal.rows import INCOMPLETE, RUNNING
+from actors.core.journal.rows import DAMAGED, INCOMPLETE, RUNNING
 from actors.core.journal.turn import Observed
 from actors.core.messages.journal import RunView
 from actors.journal.stores.base import Store
@@ -118,6 +118,8 @@ class Pruner:
         return self._silence(run) if not why and run.state == RUNNING else (None, why)
 
     def _reason_to_keep(self, run: RunView) -> str:
+        if run.state == DAMAGED:
+            return "a row of it cannot be read: restore a backup into a new store"
         if self._unfinished or is_finished(run):
             return ""
         left = run.tasks.accepted - run.tasks.ended

@@ -108,12 +108,14 @@ def range_of(prefix: bytes) -> tuple[bytes, bytes]:
     return prefix, prefix[:-1] + bytes((prefix[-1] + 1,))
 
 
-def scan_all(reader: Reader, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield all pairs of [low, high) in order of keys. Reads a bounded number of them at a time."""
+def scan_all(
+    reader: Reader, low: bytes, high: bytes, page_rows: int = _PAGE
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield all pairs of [low, high) in order of keys. Reads `page_rows` of them at a time."""
     while True:
-        page = reader.scan(low, high, _PAGE)
+        page = reader.scan(low, high, page_rows)
         yield from page
-        if len(page) < _PAGE:
+        if len(page) < page_rows:
             return
         low = page[-1][0] + b"\0"
 

@@ -25,7 +25,7 @@ from actors.core.journal.bounds import (
     within_page,
 )
 from actors.core.journal.groups import read_group
-from actors.core.journal.rows import ACCEPTED, RunRow, load_event, load_report, load_run, load_task
+from actors.core.journal.rows import ACCEPTED, DAMAGED, RunRow, load_event, load_report, load_run, load_task
 from actors.core.journal.turn import Totals
 from actors.core.messages.attempts import Held
 from actors.core.messages.journal import (
@@ -46,6 +46,7 @@ from actors.core.messages.journal import (
     ReadTasks,
     RunView,
     Spent,
+    TaskTally,
     TaskView,
 )
 from actors.core.messages.tasks import Report
@@ -119,12 +120,16 @@ def _some_tasks(
 
 
 def list_runs(reader: Reader, codec: Codec, limit: int = 100, after: str = "") -> tuple[RunView, ...]:
-    """Return up to `limit` runs in order of their ids, after the id `after`. Reads two rows per run."""
+    """Return up to `limit` runs in order of their ids, after the id `after`. Reads two rows per run.
+
+    A run whose rows cannot be read has the state "damaged", so that the others can be listed.
+    """
     if limit < 1:
         return ()
-    rows = reader.scan(*_after(b"r", after), limit)
+    low, high = _after(b"r", after)
+    rows = list(islice((row for row in scan_all(reader, low, high, limit) if _is_run(row[0])), limit))
     totals = {key[1:]: data for key, data in reader.scan(*_after(b"u", after), limit)}
-    return tuple(_run_view(codec, load_run(codec, row), totals.get(key[1:])) for key, row in rows)
+    return tuple(_some_run_view(codec, key, row, totals.get(key[1:])) for key, row in rows)
 
 
 def read_run(reader: Reader, codec: Codec, run_id: str) -> RunView | None:
@@ -327,6 +332,22 @@ def _scanned(reader: Reader, low: bytes, high: bytes, most: int) -> Iterator[tup
         if len(some) < _ROWS_OF_A_SCAN:
             return
         low, most = some[-1][0] + b"\0", most - len(some)
+
+
+def _is_run(key: bytes) -> bool:
+    """Return whether a key that begins as that of a run's row is one: nothing follows the run's id."""
+    try:
+        return keys.run(keys.run_of(key) or "") == key
+    except ValueError:
+        return False
+
+
+def _some_run_view(codec: Codec, key: bytes, row: bytes, totals: bytes | None) -> RunView:
+    try:
+        return _run_view(codec, load_run(codec, row), totals)
+    except (StoreError, TypeError, ValueError, LookupError, RecursionError):
+        run_id = keys.run_of(key) or ""
+        return RunView(run_id, run_id, DAMAGED, 0.0, None, TaskTally(), Totals().spent, {}, {}, {})
 
 
 def _run_view(codec: Codec, row: RunRow, data: bytes | None) -> RunView:

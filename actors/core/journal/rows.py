@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from actors.core.errors import Blame, Failure, FailureKind
+from actors.core.errors import Blame, Failure, FailureKind, StoreError
 from actors.core.journal.batch import Codec
 from actors.core.journal.format import OLDEST
 from actors.core.messages.journal import Answer, LoggedEvent, TaskView
@@ -31,6 +31,7 @@ RUNNING = "running"  # the state of a run that is not closed
 INTERRUPTED = "interrupted"  # the state of a run that was closed with open tasks and can be resumed
 REMOVING = "removing"  # the state of a run that is being removed
 RESTORING = "restoring"  # the state of a run whose rows a backup has not yet restored
+DAMAGED = "damaged"  # the state in which a run with an unreadable row is listed; it is never stored
 INCOMPLETE = (REMOVING, RESTORING)  # states in which a run lacks rows
 
 
@@ -58,8 +59,11 @@ def dump_run(codec: Codec, row: RunRow) -> bytes:
 
 
 def load_run(codec: Codec, data: bytes) -> RunRow:
-    """Return a run's row."""
-    return RunRow(**codec.loads(data))
+    """Return a run's row. Raises `StoreError` if it has another form."""
+    try:
+        return RunRow(**codec.loads(data))
+    except TypeError as error:
+        raise StoreError(f"the store is damaged: the row of a run has another form: {error}") from error
 
 
 def dump_task(codec: Codec, view: TaskView) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from actors.core.errors import StoreError
 from actors.core.journal import bounds, keys, reads
-from actors.core.journal.batch import Overlay, range_of, scan_all
+from actors.core.journal.batch import Overlay, WriteBatch, range_of, scan_all
 from actors.core.journal.reads import Waiting, list_runs, read_events
 from actors.core.journal.rows import load_task
 from actors.core.messages.journal import (
@@ -106,6 +106,21 @@ def test_an_event_that_has_not_come_is_waited_for_and_told_of(desk):
     desk.store.commit(turn.batch)
     assert len(desk.tell(query)) == 1
     assert desk.tell(ReadEvents(RUN, "t1", after=2)) == ()
+
+
+def test_a_damaged_row_does_not_hide_the_other_runs(desk):
+    run = keys.run("r2")
+    for name in ("r2", "r3", "r4"):
+        desk.open(name)
+    bad = {run: b'{"not": "a run"}', run + b"zz": b"{}", b"r\xff": b"{}", keys.totals("r3"): b"nonsense"}
+    desk.store.commit(WriteBatch(bad))
+    read, after = [], ""
+    while page := list_runs(desk.store, PlainJson(), 1, after):
+        read += page
+        after = page[-1].run_id
+    assert [(each.run_id, each.state) for each in read] == [
+        (RUN, "running"), ("r2", "damaged"), ("r3", "damaged"), ("r4", "running")
+    ]  # fmt: skip
 
 
 def test_runs_are_listed_page_by_page_at_two_reads_a_page(desk):
@@ -226,12 +241,11 @@ def test_what_follows_a_deleted_pair_is_shown_once(limit):
     assert [key for key, _ in overlay.scan(b"a", b"b", limit)] == store.keys[1:][:limit]
 
 
-def test_a_long_range_is_read_in_pieces(monkeypatch):
-    monkeypatch.setattr("actors.core.journal.batch._PAGE", 3)
+def test_a_long_range_is_read_in_pieces():
     store = DictStore()
     store.rows = {bytes((97, n)): b"" for n in range(7)}
     store.keys = sorted(store.rows)
-    assert [key for key, _ in scan_all(store, b"a", b"b")] == store.keys
+    assert [key for key, _ in scan_all(store, b"a", b"b", 3)] == store.keys
     assert store.reads == 3
 
 
