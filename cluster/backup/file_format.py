@@ -47,7 +47,7 @@ class BackupError(HeadraceError):
     blame = Blame.CONFIG
 
 
-class Head(Struct, frozen=True):
+class BackupHead(Struct, frozen=True):
     """The head of a backup: the format version of its rows, and when it was made, in seconds since 1970."""
 
     rows: Annotated[int, Meta(ge=1)]
@@ -58,7 +58,7 @@ class _Version(Struct, frozen=True):
     version: Annotated[int, Meta(ge=1)]
 
 
-class _End(Struct, frozen=True):
+class _BackupEnd(Struct, frozen=True):
     rows: int
 
 
@@ -118,7 +118,7 @@ class BackupReader:
                 f"{name} has format version {version}; this Headrace reads up to {VERSION}. Use "
                 "the newer Headrace that wrote it"
             )
-        self.head = self._loaded(Head, content, len(MAGIC))
+        self.head = self._loaded(BackupHead, content, len(MAGIC))
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows. After the last one, the file is known to be whole."""
@@ -134,7 +134,7 @@ class BackupReader:
                     yield row
             except struct.error:
                 raise self._damage(at, "a row is not whole") from None
-        if self._loaded(_End, content, at).rows != count:
+        if self._loaded(_BackupEnd, content, at).rows != count:
             raise self._damage(at, "it has another number of rows than its end says")
         if self._file.read(1):
             raise self._damage(self._at, "something follows its end")
