@@ -35,7 +35,10 @@ from cluster.web.templates import environment
 
 _ASSETS = Path(__file__).parent / "assets"
 _STYLES = (UPLOT_STYLES, "base.css", "report.css", "tables.css", "narrow.css")
-_SCRIPTS = ("elements.js", "data.js", "csv.js", "plots.js", "cells.js", "table.js", "detail.js", "report.js")
+_SCRIPTS = (
+    "elements.js", "plots.js", "data.js", "csv.js", "course.js", "cells.js", "table.js", "detail.js",
+    "report.js",
+)  # fmt: skip
 _ROWS = "<!-- rows -->"
 
 

@@ -8,7 +8,6 @@ from actors.core.messages.values import Json
 from actors.core.metrics.history import EndpointHistory, History
 
 _MOST_ENDPOINTS = 4  # have a plot each
-_GAP_S = 1.0
 
 
 def limit_series(history: History | None, began_at: float) -> list[dict[str, Json]]:
@@ -25,12 +24,12 @@ def _busiest(history: History) -> Sequence[EndpointHistory]:
 
 def _columns(history: History, endpoint: EndpointHistory, began_at: float) -> dict[str, Json]:
     columns: dict[str, list[Json]] = {name: [] for name in ("t", "limit", "in_flight", "cuts")}
-    until = None
-    for place, at in enumerate(history.at):
-        if until is not None and at - until > _GAP_S:
+    gaps = set(history.gaps)
+    for place, (at, until) in enumerate(zip(history.at, history.until, strict=True)):
+        if place in gaps:
             for name, values in columns.items():
-                values.append(round((until + at) / 2 - began_at, 2) if name == "t" else None)
-        until = history.until[place]
+                middle = (history.until[place - 1] + at) / 2
+                values.append(round(middle - began_at, 2) if name == "t" else None)
         row = {
             "t": round((at + until) / 2 - began_at, 2),
             "limit": round(endpoint.limit.mean[place], 1),

@@ -23,6 +23,7 @@ _FEWEST_POINTS = 30
 _SAMPLE_S = 0.25
 _FIRST_INTERVAL_S = 0.5
 _LONGEST_INTERVAL_S = 2.0**40
+_GAP_S = 1.0  # without a dispatcher, between two points
 _JUMP_S = 5.0  # a difference of the clocks from which a new point begins
 _LATEST_S = 1e11  # seconds since 1970
 COUNTS = ("answered", "refused", "failed", "in_doubt", "cuts")
@@ -90,6 +91,12 @@ class History(Struct, frozen=True):
     until: tuple[float, ...] = ()
     active_s: tuple[float, ...] = ()
     endpoints: tuple[EndpointHistory, ...] = ()
+
+    @property
+    def gaps(self) -> tuple[int, ...]:
+        """The numbers of the points that begin after a gap."""
+        pairs = enumerate(zip(self.until, self.at[1:], strict=False), 1)
+        return tuple(place for place, (ended, begins) in pairs if begins - ended > _GAP_S)
 
 
 class _GaugeColumns:

@@ -206,6 +206,9 @@ class HistoryDocument(BaseModel):
     at: list[float]
     until: list[float]
     active_s: list[float]
+    gaps: Annotated[
+        list[int], Field(description="the numbers of the points before which no dispatcher was running")
+    ]
     endpoints: list[EndpointHistoryDocument]
 
 

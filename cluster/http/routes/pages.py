@@ -31,7 +31,7 @@ class WebPage:
 
 def live_page(request: Request) -> Response:
     """Return the live page."""
-    scripts = ("elements.js", "rows.js", "api.js", "history.js", "tasks.js", "task.js", "live.js")
+    scripts = ("elements.js", "plots.js", "rows.js", "api.js", "history.js", "tasks.js", "task.js", "live.js")
     return _answer(request, web_page("live.html", (UPLOT_STYLES, "base.css", "live.css"), (UPLOT, *scripts)))
 
 

@@ -242,6 +242,7 @@ def history_document(history: History, *, is_shared: bool) -> dict[str, Json]:
         "at": history.at,
         "until": history.until,
         "active_s": history.active_s,
+        "gaps": history.gaps,
         "endpoints": [_endpoint_history(each, is_shared=is_shared) for each in history.endpoints],
     }
 

@@ -153,8 +153,9 @@ async function start() {
   addEventListener("keydown", heard);
   const plots = byId("plots");
   const { series, limits } = report.index;
-  drawPlots(plots, series, limits);
-  plotAgainWhenColoursChange(plots, series, limits);
+  const specs = courseSpecs(series, limits);
+  plots.hidden = !specs.length;
+  new Plots(plots, SINCE_BEGINNING).show(specs);
   await show();
   document.documentElement.dataset.ready = "usable";
   performance.mark("usable");

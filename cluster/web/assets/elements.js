@@ -64,9 +64,20 @@ function seconds(value) {
   if (typeof value !== "number") return NOTHING;
   if (value < 1) return `${Math.round(value * 1000)} ms`;
   if (value < 60) return `${value.toFixed(value < 10 ? 1 : 0)} s`;
+  return clock(value, Math.round(value) >= 3600);
+}
+
+function clock(value, hasHours) {
   const whole = Math.round(value);
-  const rest = [Math.floor(whole / 60) % 60, whole % 60].map((part) => String(part).padStart(2, "0"));
-  return whole < 3600 ? `${Math.floor(whole / 60)}:${rest[1]}` : `${Math.floor(whole / 3600)}:${rest.join(":")}`;
+  const parts = hasHours ? [whole / 3600, (whole / 60) % 60, whole % 60] : [whole / 60, whole % 60];
+  return parts.map((part, place) => String(Math.floor(part)).padStart(place ? 2 : 1, "0")).join(":");
+}
+
+// Returns the format of durations on an axis that ends at `last`: they have one unit, so that no two look alike.
+function secondsOfAxis(last) {
+  if (last < 1) return (value) => `${PARTS.format(value * 1000)} ms`;
+  if (last < 60) return (value) => `${PARTS.format(value)} s`;
+  return (value) => clock(value, last >= 3600);
 }
 
 function moment(began, offset) {

@@ -10,7 +10,7 @@ import pytest
 from cluster.compare.comparison import compare_sides
 from cluster.compare.page import write_page
 from cluster.compare.sides import TableSide
-from cluster.compare.truth import table_truths
+from cluster.compare.truth import TruthPairing, table_truths
 from tests.e2e.support import axe
 from tools.browser import CHROMIUM, opened
 
@@ -38,7 +38,7 @@ def compared():
         return TableSide(name, lambda: iter(rows))
 
     gold = [{"key": f"k{place}", "label": label} for place, label in enumerate(right)]
-    truths = table_truths(TableSide("gold", lambda: iter(gold)), has_items=False)
+    truths = table_truths(TruthPairing(TableSide("gold", lambda: iter(gold))), has_items=False)
     return compare_sides(side("one", 0.5, 0), side("two", 0.8, 0.4), truths, notes=("the runs differ",))
 
 

@@ -1,11 +1,4 @@
-// Plots the history of the endpoints, which the service keeps. Lines differ in colour, in width and in dashes.
-
-const GAP_S = 2;
-const drawn = [];
-
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
+// Plots the history of the endpoints, which the service keeps.
 
 // Adds the columns of several endpoints. A column that this caller may not see is missing.
 function summed(endpoints, of) {
@@ -14,29 +7,25 @@ function summed(endpoints, of) {
   return columns[0].map((_, index) => columns.reduce((total, column) => total + column[index], 0));
 }
 
-// Returns the times and the columns with a hole where no dispatcher was running.
-function withGaps(history, columns) {
-  const times = [];
-  const cells = columns.map(() => []);
-  history.at.forEach((at, index) => {
-    if (index && at - history.until[index - 1] > GAP_S) {
-      times.push((at + history.until[index - 1]) / 2);
-      cells.forEach((column) => column.push(null));
-    }
-    times.push((at + history.until[index]) / 2);
-    cells.forEach((column, place) => column.push(columns[place][index]));
-  });
-  return [times, ...cells];
+// Returns the values of the points, with a hole where no dispatcher was running.
+function withGaps(history, values) {
+  const gaps = new Set(history.gaps);
+  return values.flatMap((value, place) => (gaps.has(place) ? [null, value] : [value]));
 }
 
-function plotSpecs(history, endpoints) {
+function timesOf(history) {
+  const gaps = new Set(history.gaps);
+  return history.at.flatMap((at, place) => {
+    const middle = (at + history.until[place]) / 2;
+    return gaps.has(place) ? [(at + history.until[place - 1]) / 2, middle] : [middle];
+  });
+}
+
+function historySpecs(history, endpoints) {
   const rate = (name) => {
     const counts = summed(endpoints, (each) => each[name]);
     return counts && counts.map((count, index) => (history.active_s[index] ? count / history.active_s[index] : 0));
   };
-  const limit = summed(endpoints, (each) => each.limit.mean);
-  const cuts = summed(endpoints, (each) => each.cuts);
-  const queued = summed(endpoints, (each) => each.queued && each.queued.mean);
   const failed = rate("failed");
   const doubtful = rate("in_doubt");
   const specs = [
@@ -44,56 +33,38 @@ function plotSpecs(history, endpoints) {
       title: "Limit and attempts in flight",
       unit: "attempts",
       lines: [
-        ["limit", limit, "--limit", []],
-        ["in flight", summed(endpoints, (each) => each.in_flight.mean), "--answered", [6, 4]],
-        ["limit cut", limit.map((value, index) => (cuts[index] ? value : null)), "--failed", null],
+        ["in flight", summed(endpoints, (each) => each.in_flight.mean), "--bar", []],
+        ["limit", summed(endpoints, (each) => each.limit.mean), "--text", [8, 4]],
       ],
+      cuts: withGaps(history, summed(endpoints, (each) => each.cuts)),
     },
     {
       title: "Attempts that ended",
       unit: "per second",
       lines: [
-        ["answered", rate("answered"), "--answered", []],
+        ["answered", rate("answered"), "--bar", []],
         ["refused", rate("refused"), "--partial", [6, 4]],
         ["failed", failed && failed.map((value, index) => value + doubtful[index]), "--failed", [2, 3]],
       ],
     },
-    { title: "Queue", unit: "calls that wait", lines: [["queued", queued, "--answered", []]] },
+    {
+      title: "Queue",
+      unit: "calls that wait",
+      lines: [["queued", summed(endpoints, (each) => each.queued && each.queued.mean), "--bar", []]],
+    },
   ];
+  const times = timesOf(history);
   return specs
-    .map((spec) => ({ ...spec, lines: spec.lines.filter(([, values]) => values) }))
+    .map((spec) => {
+      const lines = spec.lines.filter(([, values]) => values);
+      return {
+        ...spec,
+        times,
+        format: number,
+        lines: lines.map(([label, values, stroke, dash]) => [label, withGaps(history, values), stroke, dash]),
+      };
+    })
     .filter((spec) => spec.lines.length);
-}
-
-function plotOptions(spec, width) {
-  const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
-  return {
-    width,
-    height: 190,
-    cursor: { sync: { key: "history" }, points: { size: 6 }, drag: { x: true, y: false } },
-    scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] } },
-    axes: [
-      { ...axis, size: 34 },
-      { ...axis, size: 52, values: (_plot, ticks) => ticks.map(number) },
-    ],
-    series: [
-      { label: "time", value: (_plot, at) => (at ? new Date(at * 1000).toLocaleTimeString() : NOTHING) },
-      ...spec.lines.map(([label, , stroke, dash]) => ({
-        label,
-        stroke: dash ? colour(stroke) : undefined,
-        width: dash ? 1.8 : 0,
-        dash: dash || [],
-        points: dash ? { show: false } : { show: true, size: 8, stroke: colour(stroke), fill: colour(stroke) },
-        value: (_plot, value) =>
-          value === null || value === undefined ? NOTHING : number(Math.round(value * 10) / 10),
-      })),
-    ],
-  };
-}
-
-function describe(spec) {
-  const most = (values) => number(Math.round(Math.max(0, ...values.map((value) => value ?? 0)) * 10) / 10);
-  return `${spec.title}: ${spec.lines.map(([label, values]) => `${label} up to ${most(values)}`).join(", ")}`;
 }
 
 // Returns in words what the plots show: what slowed the run down.
@@ -114,39 +85,6 @@ function historyInWords(history, endpoints) {
   return parts.join(" · ");
 }
 
-function forgetPlots() {
-  drawn.splice(0).forEach((each) => {
-    each.watch.disconnect();
-    each.plot.destroy();
-  });
-}
-
-function drawAnew(specs, container, history) {
-  forgetPlots();
-  container.replaceChildren();
-  for (const spec of specs) {
-    const place = element("div", { role: "img" });
-    const caption = element(
-      "figcaption",
-      {},
-      element("b", {}, spec.title),
-      element("span", { class: "dim" }, spec.unit),
-    );
-    container.append(element("figure", {}, caption, place));
-    const data = withGaps(
-      history,
-      spec.lines.map(([, values]) => values),
-    );
-    const plot = new uPlot(plotOptions(spec, Math.max(place.clientWidth, 200)), data, place);
-    const watch = new ResizeObserver(() => {
-      const width = Math.floor(place.clientWidth);
-      if (width > 0 && width !== plot.width) plot.setSize({ width, height: 190 });
-    });
-    watch.observe(place);
-    drawn.push({ plot, place, watch, title: spec.title });
-  }
-}
-
 function chosenEndpoints(history) {
   const select = byId("endpoint");
   const names = history.endpoints.map((each) => each.name);
@@ -160,30 +98,15 @@ function chosenEndpoints(history) {
   return history.endpoints.filter((each) => !select.value || each.name === select.value);
 }
 
+const historyPlots = new Plots(byId("plots"), DATES);
 let shownHistory = null;
 
 function showHistory(history) {
   shownHistory = history;
   if (!history.at.length) return;
   const endpoints = chosenEndpoints(history);
-  const specs = plotSpecs(history, endpoints);
   byId("history-note").textContent = historyInWords(history, endpoints);
-  if (drawn.length !== specs.length) drawAnew(specs, byId("plots"), history);
-  specs.forEach((spec, index) => {
-    drawn[index].plot.setData(
-      withGaps(
-        history,
-        spec.lines.map(([, values]) => values),
-      ),
-    );
-    drawn[index].place.setAttribute("aria-label", describe(spec));
-  });
+  historyPlots.show(historySpecs(history, endpoints));
 }
 
-function redrawHistory() {
-  forgetPlots();
-  if (shownHistory) showHistory(shownHistory);
-}
-
-byId("endpoint").addEventListener("change", redrawHistory);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawHistory);
+byId("endpoint").addEventListener("change", () => shownHistory && showHistory(shownHistory));

@@ -33,5 +33,10 @@ def test_a_plot_has_a_gap_where_no_dispatcher_was_running():
     assert slow["limit"] == [8.0, 4.0, None, 6.0]
 
 
+def test_points_that_follow_within_a_second_have_no_gap_between_them():
+    history = History(at=(0.0, 10.0, 20.9, 32.0), until=(10.0, 20.0, 30.0, 40.0), active_s=(10.0,) * 4)
+    assert history.gaps == (3,)
+
+
 def test_a_run_of_an_earlier_version_has_no_plot():
     assert limit_series(None, 0.0) == []
