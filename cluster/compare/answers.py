@@ -34,12 +34,16 @@ Flags: TypeAlias = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
 class RowAnswer(Struct, frozen=True):
-    """The answers about one row or item: `values` by column. `task` is the independent unit it belongs to."""
+    """The answers about one row or item: `values` by column. `task` is the independent unit it belongs to.
+
+    `input` is what was asked about, None if it is not known apart from the answers.
+    """
 
     task: str
     item: str
     values: Mapping[str, Json]
     has_failed: bool = False
+    input: Mapping[str, Json] | None = None
 
 
 def code_of(value: Json) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from msgspec.structs import replace
@@ -40,7 +40,7 @@ class ComparedLevel:
 
     def __init__(self, level: TableLevel, a: Side, b: Side, truths: Mapping[str, Truth]) -> None:
         self.level = level
-        self._a, self._b, self._truths = a, b, truths
+        self._a, self._b, self._truths = a, b, dict(truths)
         self.a, self.b = (AnswerTable(side.answers(level), side.steps) for side in (a, b))
         self._pairs = Pairs.of(self.a, self.b)
         self._check_keys()
@@ -79,7 +79,8 @@ class ComparedLevel:
         """Yield the comparison of each column that both sides have."""
         wanted: dict[str, Codes] = {}
         found = [self._column(name, wanted) for name in self._pairs.columns()]
-        examples = self._examples(wanted)
+        equal = [column.name for column in found if column.equal == column.pairs]
+        examples = self._examples(wanted, equal)
         for column in found:
             yield replace(column, examples=examples.get(column.name, ()))
 
@@ -94,7 +95,8 @@ class ComparedLevel:
         else:
             column, changed = self._values(name, kind, {**sides[1].labels, **sides[0].labels})
             if truth is not None:
-                truth, note = spelled(truth, *sides)
+                self._truths[name], note = spelled(truth, *sides)
+                truth = self._truths[name]
                 self._notes += [text for text in (note, strange(truth, *sides)) if text]
                 column = replace(column, accuracy=compare_accuracy(pairs, name, truth))
         if truth is not None and truth.is_asked and column.accuracy is None and column.errors is None:
@@ -149,7 +151,7 @@ class ComparedLevel:
             agreement=share_over_tasks(same[usable], tasks),
         )
 
-    def _examples(self, wanted: Mapping[str, Codes]) -> dict[str, tuple[Example, ...]]:
+    def _examples(self, wanted: Mapping[str, Codes], equal: Sequence[str]) -> dict[str, tuple[Example, ...]]:
         """Read again the pairs that are examples of changes: no other texts are in memory."""
         rows_a = self.a.groups.first[self._pairs.in_a]
         rows_b = self.b.groups.first[self._pairs.in_b]
@@ -164,11 +166,23 @@ class ComparedLevel:
             both = [(of_a.get((name, int(rows_a[one]))), of_b.get((name, int(rows_b[one])))) for one in those]
             # A run in progress may have other rows at these places now.
             found[name] = tuple(
-                Example(a.task, a.item, _cut(a.values.get(name)), _cut(b.values.get(name)))
+                self._example(name, a, b, equal)
                 for a, b in both
                 if a is not None and b is not None and (a.task, a.item) == (b.task, b.item)
             )
         return found
+
+    def _example(self, name: str, a: RowAnswer, b: RowAnswer, equal: Sequence[str]) -> Example:
+        truth = self._truths.get(name)
+        shown = {column: a.values.get(column) for column in equal} if a.input is None else a.input
+        return Example(
+            a.task,
+            a.item,
+            _cut(a.values.get(name)),
+            _cut(b.values.get(name)),
+            None if truth is None else truth.value_of(a.task, a.item),
+            {column: _cut(value) for column, value in shown.items()},
+        )
 
     def pairs_found(self) -> LevelPairs:
         """Return which keys were paired."""

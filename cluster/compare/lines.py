@@ -141,4 +141,6 @@ def verdict_text(column: ColumnComparison) -> str:
 def example_text(example: Example) -> str:
     """Return an example on one line."""
     key = plain(" ".join(filter(None, (example.task, example.item))), 60)
-    return f"{key}: {plain(value_text(example.a), 80)} → {plain(value_text(example.b), 80)}"
+    right = "" if example.truth is None else f" · right: {plain(value_text(example.truth), 80)}"
+    text = f" · {plain(example.text, 120)}" if example.text else ""
+    return f"{key}: {plain(value_text(example.a), 80)} → {plain(value_text(example.b), 80)}{right}{text}"

@@ -35,13 +35,22 @@ class Verdict(enum.StrEnum):
 
 
 class Example(Struct, frozen=True):
-    """A pair of answers that differ. Texts are cut."""
+    """A pair of answers that differ, with the right one if it is known. Texts are cut.
+
+    `input` is the row of A's input, or the columns of a table that are equal in all pairs.
+    """
 
     task: str
     item: str
     a: Json
     b: Json
     truth: Json = None
+    input: Mapping[str, Json] = msgspec.field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The longest text of the input, empty without any."""
+        return max((value for value in self.input.values() if isinstance(value, str)), key=len, default="")
 
 
 class Change(Struct, frozen=True):

@@ -142,14 +142,15 @@ class RunSide:
         if level is TableLevel.TASKS:
             scores = {one.name: one.score for one in report.dimensions}
             has_failed = report.state in (TaskState.FAILED, TaskState.CANCELLED)
-            yield RowAnswer(key, "", {"overall": report.overall, **scores}, has_failed)
+            yield RowAnswer(key, "", {"overall": report.overall, **scores}, has_failed, task.params)
             return
         for row in self._table.rows(task, report):
             values = {column.name: row[column.name] for column in self._layout.outputs}
             if isinstance(self._table, MapTable):
-                yield RowAnswer(key, "", values, row[ERROR_COLUMN] is not None)
+                yield RowAnswer(key, "", values, row[ERROR_COLUMN] is not None, task.params)
             else:
-                yield RowAnswer(key, str(row["item"]), values, row["state"] != "succeeded")
+                shown = {**task.params, **{name: row[name] for name in ("text",) if name in row}}
+                yield RowAnswer(key, str(row["item"]), values, row["state"] != "succeeded", shown)
 
     def _key(self, task: Task) -> str:
         if self.key is None:

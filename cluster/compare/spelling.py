@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from actors.core.messages.values import Json
-from cluster.compare.answers import MOST_LABELS, NULL, AnswerColumn
+from cluster.compare.answers import MOST_LABELS, NULL, AnswerColumn, code_of
 from cluster.compare.sides import number_of
 from cluster.compare.truth import Truth
 from cluster.report.console import plain
@@ -29,7 +29,9 @@ def spelled(truth: Truth, *sides: AnswerColumn) -> tuple[Truth, str | None]:
     labels = {code: value for side in reversed(sides) for code, value in side.labels.items()}
     if len(labels) > MOST_LABELS or any(side.has_long for side in sides):
         are_texts = all(side.has_texts and not side.has_numbers and not side.has_booleans for side in sides)
-        return (dataclasses.replace(truth, codes=truth.texts) if are_texts else truth), None
+        texts = {code_of(json_text(value)): value for value in truth.values.values()}
+        as_texts = dataclasses.replace(truth, codes=truth.texts, values={**texts, **truth.values})
+        return (as_texts if are_texts else truth), None
     places = _places(truth.values, labels)
     if not places:
         return truth, None

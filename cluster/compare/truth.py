@@ -51,6 +51,11 @@ class Truth:
         found[places] = np.where(self.rejected[known], NULL, self.codes[known])
         return found
 
+    def value_of(self, task: str, item: str) -> Json:
+        """Return the right value of a row or item, None if it is not known."""
+        code = self.of_keys(np.array([key_of(task, item)], np.int64))[0]
+        return self.values.get(int(code))
+
     def numbers_of_keys(self, keys: Codes) -> Numbers:
         """Return the right number of each key, NaN if there is none."""
         places, known = matched(keys, self.keys)

@@ -168,6 +168,24 @@ def test_a_null_on_one_side_is_counted_and_not_compared():
     assert (column.pairs, column.missing, column.equal) == (26, 4, 26)
 
 
+def test_an_example_has_the_right_value_and_what_was_asked_about():
+    texts = [f"The text of row {n}" for n in range(20)]
+    a, b = (
+        [{**row, "text": text, "stars": 3} for row, text in zip(labelled(*"xy" * 10), texts, strict=True)]
+        for _ in range(2)
+    )
+    b[3] = {**b[3], "label": "x"}
+    found = compared(a, b, {f"k{n}": "XY"[n % 2] for n in range(20)})
+    (example,) = found.columns["label"].examples
+    assert (example.a, example.b, example.truth) == ("y", "x", "y")
+    assert example.input == {"text": "The text of row 3", "stars": 3}
+    assert "  example   k3: y → x · right: y · The text of row 3" in comparison_lines(found)
+    page = comparison_page(found)
+    assert '<td class="input" data-name="Input">The text of row 3</td>' in page
+    assert '<td data-name="Right">y</td>' in page
+    assert found.as_dict()["columns"][0]["examples"][0]["truth"] == "y"
+
+
 # ---- pairs -----------------------------------------------------------------------------------------------
 
 

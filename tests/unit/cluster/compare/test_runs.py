@@ -65,6 +65,8 @@ def test_rows_of_runs_have_their_failures_and_costs():
     known = found.columns["label"].accuracy
     assert (known.n, known.both, known.only_a, known.only_b) == (TASKS, 5, 1, 6)
     assert list(found.columns) == ["label", "score"]
+    example = next(each for each in found.columns["label"].examples if each.task == "row-000001")
+    assert (example.truth, dict(example.input), example.text) == ("good", {"name": "n0"}, "n0")
     assert (found.a.run_id, found.a.rows, found.b.failed) == ("a", TASKS, 1)
     assert "run a has not ended" in found.notes[0]
 
