@@ -1,8 +1,13 @@
-"""The source actor: adds a bound on concurrency, a timeout, retries and a circuit breaker to one source."""
+"""The source actor: adds a bound on concurrency, a timeout, retries and a circuit breaker to one source.
+
+Rule: while its breaker is not closed, the source is down. Then no failure counts as one of a fetch's tries,
+    and fetches wait for the source, as calls wait for their endpoint: an outage fails no task by itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -13,10 +18,10 @@ from msgspec.structs import replace
 
 from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind, HeadraceError, SourceUnavailableError
-from actors.core.limits.breaker import BreakerSettings, BreakerState, CircuitBreaker
+from actors.core.limits.breaker import BreakerPermit, BreakerSettings, BreakerState, CircuitBreaker
 from actors.core.limits.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.core.messages.tasks import Fetch, Fetched, Item, Task
-from actors.core.metrics.measures import FETCHES, MeasureReading
+from actors.core.metrics.measures import FETCHES, SOURCE_DOWN, MeasureReading
 from actors.core.task_names import tenant_of
 from actors.runtime.log_guard import guard_logs
 from actors.runtime.telemetry.logs import log_about
@@ -34,6 +39,7 @@ _MOST_CENSORED = 100_000  # characters searched for secrets
 class SourceStatistics(Struct, frozen=True):
     """A snapshot of a source.
 
+    in_flight: fetches without an answer.
     fetched, failed: fetches that ended with data, and without.
     tries: including retries.
     """
@@ -65,6 +71,7 @@ class GuardedSource:
         # The configured number bounds retries: a budget over all tasks would fail some of them at random.
         self._retry = RetryPolicy(RetrySettings(settings.retries + 1, base_s=0.25, cap_s=5.0, budget=100.0))
         self._breaker = CircuitBreaker(BreakerSettings(failures=10), clock())
+        self._turned = asyncio.Event()  # set, and replaced, when the state of the breaker changes
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetched = self._failed = self._tries = 0
         self._last_error: str | None = None
@@ -115,40 +122,60 @@ class GuardedSource:
         log_about(fetch.task.key)
         fetched = Fetched(self._settings.name, (), self._broken, 0)
         if self._broken is None:
-            fetched = await self._fetch(fetch, self._clock() + fetch.expires_in_s)
+            fetched = await self._fetch(fetch, self._clock())
         if fetched.error is None:
             self._fetched += 1
         else:
             self._failed += 1
         reply(fetched)
 
-    async def _fetch(self, fetch: Fetch, deadline: float) -> Fetched:
+    async def _fetch(self, fetch: Fetch, began: float) -> Fetched:
         """Fetch, and retry until there is an answer, the retries are used up or the deadline has passed."""
-        self._retry.on_first_attempt(self._clock())
-        attempt = 0
+        self._retry.on_first_attempt(began)
+        deadline = began + fetch.expires_in_s
+        # The other half of the time is for the calls about the items of the other sources.
+        outage_s = fetch.expires_in_s / 2 if self._settings.outage_s is None else self._settings.outage_s
+        waits_until = min(began + outage_s, deadline)
+        attempt = retries = 0
         while True:
             attempt += 1
             async with self._slots:
-                fetched = await self._try(fetch, deadline)
+                fetched = await self._try(fetch, deadline, waits_until)
             failure = fetched.error
             if failure is None:
                 return replace(fetched, attempts=attempt)
             now = self._clock()
-            decision = self._retry.next(attempt, failure, self._rng, now)
+            if failure.kind is FailureKind.TRANSIENT and self._breaker.state is not BreakerState.CLOSED:
+                if now < waits_until:
+                    continue  # the next try waits for the source
+                return replace(fetched, attempts=attempt)
+            retries += 1
+            decision = self._retry.next(retries, failure, self._rng, now)
             if isinstance(decision, GiveUp) or now + decision.after_s >= deadline:
                 return replace(fetched, attempts=attempt)
             await asyncio.sleep(decision.after_s)
 
-    async def _try(self, fetch: Fetch, deadline: float) -> Fetched:
-        now = self._clock()
-        within_s = min(self._settings.timeout_s, deadline - now)
-        if within_s <= 0:
+    async def _permit(self, until: float) -> BreakerPermit | None:
+        """Wait for a permit of the breaker. Return None if there is none until `until`."""
+        while (permit := self._breaker.allow(self._clock())) is None:
+            now = self._clock()
+            if now >= until:
+                return None
+            turned, wake_at = self._turned, min(self._breaker.retry_at(now) or now, until)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wake_at - now):
+                    await turned.wait()
+        return permit
+
+    async def _try(self, fetch: Fetch, deadline: float, waits_until: float) -> Fetched:
+        if self._clock() >= deadline:
             return self._without(Failure(FailureKind.DEADLINE, Blame.LIMIT, "no time was left for the task"))
-        permit = self._breaker.allow(now)
+        permit = await self._permit(waits_until)
         if permit is None:
             text = f"the breaker is open after repeated failures{self._last_one(tenant_of(fetch.task.key))}"
             return self._without(Failure(FailureKind.TRANSIENT, Blame.SOURCE, text))
         self._tries += 1
+        within_s = max(0.0, min(self._settings.timeout_s, deadline - self._clock()))
         try:
             items = await self._items_of(fetch.task, within_s, deadline)
             size = measured(items, self._settings)
@@ -164,15 +191,24 @@ class GuardedSource:
                 _log.exception("source %s failed on task %s", self._settings.name, fetch.task.key)
             failure = self._failure(error)
         else:
-            self._breaker.on_success(permit, self._clock())
+            self._give_back(permit, works=True)
             return Fetched(self._settings.name, items, size=size)
         self._last_error = failure.message
         self._last_failure = tenant_of(fetch.task.key), failure
-        if failure.kind is FailureKind.TRANSIENT:
-            self._breaker.on_failure(permit, self._clock())
-        else:
-            self._breaker.on_success(permit, self._clock())  # the source works: it has answered with an error
+        # A source that has answered with an error works.
+        self._give_back(permit, works=failure.kind is not FailureKind.TRANSIENT)
         return self._without(failure)
+
+    def _give_back(self, permit: BreakerPermit, *, works: bool) -> None:
+        """Return a permit. Wake the fetches that wait for the breaker if that changes its state."""
+        before = self._breaker.state
+        if works:
+            self._breaker.on_success(permit, self._clock())
+        else:
+            self._breaker.on_failure(permit, self._clock())
+        if self._breaker.state is not before:
+            self._turned.set()
+            self._turned = asyncio.Event()
 
     def _last_one(self, tenant: str | None) -> str:
         """Describe the last failure. Its text may quote its task: other tenants get an outline."""
@@ -224,3 +260,4 @@ def readings(known: SourceStatistics) -> Iterator[MeasureReading]:
     """Yield the metrics of a source."""
     yield MeasureReading(FETCHES, known.fetched, (known.name, "succeeded"))
     yield MeasureReading(FETCHES, known.failed, (known.name, "failed"))
+    yield MeasureReading(SOURCE_DOWN, known.breaker is not BreakerState.CLOSED, (known.name,))

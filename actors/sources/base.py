@@ -39,6 +39,14 @@ class SourceSettings(BaseModel):
     timeout_s: Annotated[float, Field(gt=0, le=3600, description="for one try of one fetch")] = 10.0
     concurrency: Annotated[int, Field(ge=1, le=10_000, description="fetches under way at once")] = 64
     retries: Annotated[int, Field(ge=0, le=20, description="further tries after a failure that may pass")] = 3
+    outage_s: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=604_800,
+            description="how long a fetch waits while the source is down; absent: half of its task's time",
+        ),
+    ] = None
     required: Annotated[bool, Field(description="a task fails where this source does")] = False
     max_items: Annotated[int, Field(ge=1, le=1_000_000, description="per task; more are an error")] = 10_000
     max_item_bytes: Annotated[

@@ -61,7 +61,7 @@ async def ask(guarded, key="k"):
 
 
 def guard(made, clock=lambda: 0.0, **options):
-    return GuardedSource(OwnSettings(name="own", made=made, retries=0, **options), clock=clock)
+    return GuardedSource(OwnSettings(name="own", made=made, retries=0, outage_s=0, **options), clock=clock)
 
 
 @pytest.mark.parametrize(
