@@ -19,7 +19,7 @@ from actors.core.messages.tasks import DimensionResult, Report, SourceOutcome, T
 from actors.core.messages.values import CallCounts, Usage
 from actors.core.task.reports import report_line
 from cluster.report.results import ResultWriter
-from cluster.report.tables import parquet
+from cluster.report.tables import parquet, targets
 from cluster.report.tables.targets import ResultsError
 from tests.unit.support.tables import lines, publish, rated, settings
 
@@ -203,16 +203,14 @@ def test_a_resumed_run_writes_its_files_anew(tmp_path):
 
 @pytest.mark.parametrize("name", ["jsonl", "parquet", "csv"])
 def test_a_full_disk_is_an_error_with_the_path_and_the_remedy(tmp_path, monkeypatch, name):
-    real = Path.open
-
-    def onto_a_full_disk(path, *_, **__):
-        return real(Path("/dev/full"), "wb")
+    def onto_a_full_disk(*_, **__):
+        return Path("/dev/full").open("wb")
 
     def write():
         with opened(tmp_path, "r", [name]) as writer:
             fill(writer, report())
 
-    monkeypatch.setattr(Path, "open", onto_a_full_disk)
+    monkeypatch.setattr(targets, "open", onto_a_full_disk, raising=False)
     with pytest.raises(
         ResultsError, match="the disk is full; free space, or write to another place"
     ) as caught:
@@ -260,7 +258,7 @@ def test_a_missing_permission_is_an_error_with_the_remedy(tmp_path, monkeypatch)
     def refuse(*args, **kwargs):
         raise OSError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(targets, "open", refuse, raising=False)
     with pytest.raises(ResultsError, match="writing is not permitted; permit it"):
         opened(tmp_path, "r", ["jsonl"])
 
