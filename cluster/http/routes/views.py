@@ -11,12 +11,14 @@ from typing import Any
 import orjson
 from msgspec.structs import asdict, replace
 
+from actors.core.dispatch.endpoint import EndpointStatistics
 from actors.core.limits.breaker import BreakerState
 from actors.core.messages.journal import AttemptView, GroupView, LoggedEvent, TaskView
 from actors.core.messages.tasks import Report
 from actors.core.messages.values import Json, Priority
 from actors.core.metrics.history import EndpointHistory, GaugeHistory, History
 from actors.core.task.reports import report_line
+from actors.sources.actor import SourceStatistics
 from cluster.assembly.topology import TopologyStatistics
 from cluster.http.guard.tenants import EVERYBODY, Space
 from cluster.http.routes.identifiers import id_of
@@ -165,34 +167,8 @@ def pipeline_document(
         },
         "tokens": None if dispatcher is None else dispatcher.usage.kinds(),
         "cost_usd": None if dispatcher is None else dispatcher.usage.known_cost(is_priced=is_priced),
-        "endpoints": [
-            {
-                "name": each.name,
-                "breaker": each.breaker.value,
-                "limit": each.limiter.limit,
-                "in_flight": each.limiter.in_flight,
-                "waiting": each.waiting,
-                "mode": _plain(each.limiter.mode),
-                "last_cut": each.limiter.last_cut_why,
-                "succeeded": each.succeeded,
-                "refused": each.refused,
-                "failed": each.failed,
-                "fault": each.fault and each.fault.message,
-                "last_failure": each.last_failure if each.is_failing else None,
-            }
-            for each in (dispatcher.endpoints if dispatcher else ())
-        ],
-        "sources": [
-            {
-                "name": each.name,
-                "breaker": each.breaker.value,
-                "in_flight": each.in_flight,
-                "fetched": each.fetched,
-                "failed": each.failed,
-                "last_error": each.last_error,
-            }
-            for each in known.sources
-        ],
+        "endpoints": [_endpoint(each) for each in (dispatcher.endpoints if dispatcher else ())],
+        "sources": [_source(each) for each in known.sources],
         "recent_failures": list(dispatcher.recent_failures) if dispatcher else [],
         "journal": None
         if journal is None
@@ -203,6 +179,34 @@ def pipeline_document(
             "commit_p50_s": round(journal.commit_p50_s, 5),
             "commit_p99_s": round(journal.commit_p99_s, 5),
         },
+    }
+
+
+def _endpoint(known: EndpointStatistics) -> dict[str, Json]:
+    return {
+        "name": known.name,
+        "breaker": known.breaker.value,
+        "limit": known.limiter.limit,
+        "in_flight": known.limiter.in_flight,
+        "waiting": known.waiting,
+        "mode": _plain(known.limiter.mode),
+        "last_cut": known.limiter.last_cut_why,
+        "succeeded": known.succeeded,
+        "refused": known.refused,
+        "failed": known.failed,
+        "fault": known.fault and known.fault.message,
+        "last_failure": known.last_failure if known.is_failing else None,
+    }
+
+
+def _source(known: SourceStatistics) -> dict[str, Json]:
+    return {
+        "name": known.name,
+        "breaker": known.breaker.value,
+        "in_flight": known.in_flight,
+        "fetched": known.fetched,
+        "failed": known.failed,
+        "last_error": known.last_error,
     }
 
 
