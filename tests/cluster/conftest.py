@@ -60,9 +60,9 @@ class Endpoint:
     def billed(self) -> int:
         return int(json.loads(self._network.fetch(f"{self._base}/stats"))["billed"])
 
-    def hold(self, *, on: bool) -> None:
-        """Have new requests wait until this is called with False."""
-        self._network.fetch(f"{self._base}/control", json.dumps({"hold": int(on)}))
+    def control(self, **changes: float) -> None:
+        """Change how it answers. With `hold=1`, new requests wait until `hold=0`."""
+        self._network.fetch(f"{self._base}/control", json.dumps(changes))
 
     def ledger(self) -> Counter[str]:
         """Return how often each call was billed."""

@@ -54,6 +54,14 @@ def dispatcher_on_a_worker(cluster):
         process.wait(10)
 
 
+def held(endpoint):
+    """Return whether a run is under way at an endpoint, which then lets no further request begin."""
+    is_under_way = endpoint.billed() >= UNDER_WAY
+    if is_under_way:
+        endpoint.control(hold=1)
+    return is_under_way
+
+
 def test_a_dispatcher_that_is_cut_off_and_back_costs_no_task(start_hosts, begin, start_endpoint):
     cluster, endpoint = start_hosts({}), start_endpoint("model")
     run = begin(cluster, cluster.head, endpoint)
@@ -78,6 +86,7 @@ def test_clients_follow_hosts_that_join_and_leave_and_a_dispatcher_whose_host_is
     until(lambda: joined.processes(CLIENT), bool, 30)
     _, said = host.run([sys.executable, "-m", "cluster.ray.leave"], cluster.env, cwd=ROOT)
     assert "2 LLM clients have left this host" in said
+    endpoint.control(latency_s=0.05)
     for process in host.processes(CLIENT):
         process.kill()
     summary = run.succeeded()
@@ -91,26 +100,27 @@ def test_clients_follow_hosts_that_join_and_leave_and_a_dispatcher_whose_host_is
     assert host.processes(CLIENT)  # each worker has one: calls are lost with it
     host.lose_power()
     until(lambda: cluster.host_of("Dispatcher"), bool, ELSEWHERE_WITHIN_S)
+    endpoint.control(latency_s=0.05)
     run.succeeded()
 
 
 def test_a_run_outlives_a_head_that_is_lost_and_its_job_continues_when_it_is_submitted_again(
     start_hosts, begin, start_endpoint
 ):
-    cluster = start_hosts(HEALTH_CHECKS, redis=True, dashboard=True)
-    of_run, of_job = start_endpoint("run"), start_endpoint("job")
+    cluster = start_hosts(HEALTH_CHECKS, redis=True, hosts=2, dashboard=True)
+    of_run, of_job = endpoints = start_endpoint("run"), start_endpoint("job")
     configured(of_job)
     submit = ("submit", "config.yaml", "--run-id=ghost", "--json")
     cluster.driver(of_job.directory, *submit)
     run = begin(cluster, cluster.workers[0], of_run)
-    until(of_job.billed, lambda billed: billed >= UNDER_WAY, 100)
-    of_job.hold(on=True)  # else the job could end before the run is under way
-    until(of_run.billed, lambda billed: billed >= UNDER_WAY, 100)
+    until(lambda: [held(each) for each in endpoints], all, 100)
     cluster.head.lose_power()
-    of_job.hold(on=False)
     time.sleep(HEAD_OFF_S)
     cluster.head.switch_on()
     cluster.start_head()
+    for each in endpoints:
+        assert each.billed() < TASKS * CALLS_A_TASK  # neither has ended meanwhile
+        each.control(hold=0, latency_s=0.05)
     run.succeeded()
     assert "headrace_ghost_jobs 1" in cluster.python(of_job.directory, UNTIL_A_GHOST)
     stdout, stderr = cluster.driver(of_job.directory, *submit, "--wait")
