@@ -36,8 +36,8 @@ from cluster.web.templates import environment
 _ASSETS = Path(__file__).parent / "assets"
 _STYLES = (UPLOT_STYLES, "base.css", "report.css", "tables.css", "narrow.css")
 _SCRIPTS = (
-    "elements.js", "plots.js", "data.js", "csv.js", "course.js", "cells.js", "table.js", "detail.js",
-    "report.js",
+    "elements.js", "plots.js", "data.js", "csv.js", "course.js", "cells.js", "search.js", "table.js",
+    "detail.js", "report.js",
 )  # fmt: skip
 _ROWS = "<!-- rows -->"
 

@@ -1,11 +1,8 @@
 // A table of rows: search, filters with counts, sort, and pages of a hundred rows.
 
 const PAGE_ROWS = 100;
-const MOST_OPTIONS = 60;
 const MOST_COLUMNS = 14; // are shown at first
 const MANY_ROWS = 50_000; // a search waits for a pause in typing
-const NONE = "(none)";
-const STATES = ["failed", "partial", "skipped", "cancelled", "open", "succeeded"];
 const RESERVED = new Set(["q", "sort", "page"]);
 
 function parameter(name) {
@@ -37,7 +34,7 @@ class RowView {
     this.facets = columns
       .map((column, place) => ({ ...column, place }))
       .filter((column) => kinds.has(column.kind) && !column.hidden)
-      .map((column) => this.facet(column))
+      .map((column) => facetOf(this.table, column))
       .filter((facet) => facet.values.length > 1 || facet.kind === "state");
   }
 
@@ -55,93 +52,18 @@ class RowView {
     return false;
   }
 
-  facet(column) {
-    const counts = new Map();
-    const codes = new Array(this.table.count);
-    for (let row = 0; row < this.table.count; row += 1) {
-      const value = this.table.at(column.place, row);
-      const labels = Array.isArray(value) ? value.map(asText) : [value === null ? NONE : asText(value)];
-      codes[row] = labels.length ? labels : [NONE];
-      for (const label of codes[row]) counts.set(label, (counts.get(label) ?? 0) + 1);
-    }
-    const values = [...counts.keys()];
-    if (column.kind === "state") values.sort((one, other) => STATES.indexOf(one) - STATES.indexOf(other));
-    else values.sort((one, other) => counts.get(other) - counts.get(one));
-    return { ...column, codes, values: values.slice(0, MOST_OPTIONS) };
-  }
-
   // ---- what is found -------------------------------------------------------------------------------------
 
   get words() {
     return this.query.words;
   }
 
-  // Divides the search into words and comparisons with a column, such as score<0.3.
-  parse() {
-    const terms = (this.state.get("q") ?? "").split(/\s+/).filter(Boolean);
-    const tests = terms.map((term) => comparison(this.table, term));
-    const words = terms.filter((_, place) => !tests[place]).map((term) => term.toLowerCase());
-    this.query = { words, tests: tests.filter(Boolean) };
-  }
-
   find() {
-    this.parse();
-    const { words, tests } = this.query;
-    const active = this.facets.map((facet) => this.state.get(parameter(facet.name)));
-    const counts = this.facets.map(() => new Map());
-    const found = [];
-    const { texts, count } = this.table;
-    for (let row = 0; row < count; row += 1) {
-      if (words.length && !words.every((word) => texts[row].includes(word))) continue;
-      if (tests.length && !tests.every((test) => test(row))) continue;
-      // A filter counts the rows that pass all others.
-      let failing = -1;
-      let fails = 0;
-      for (let place = 0; place < active.length && fails < 2; place += 1) {
-        if (active[place] !== null && !this.facets[place].codes[row].includes(active[place])) {
-          failing = place;
-          fails += 1;
-        }
-      }
-      if (fails > 1) continue;
-      if (fails === 0) found.push(row);
-      for (let place = 0; place < active.length; place += 1) {
-        if (fails === 0 || place === failing) {
-          for (const label of this.facets[place].codes[row]) {
-            counts[place].set(label, (counts[place].get(label) ?? 0) + 1);
-          }
-        }
-      }
-    }
-    this.order = this.sorted(found);
+    this.query = queryOf(this.table, this.state.get("q") ?? "");
+    const wanted = this.facets.map((facet) => this.state.get(parameter(facet.name)));
+    const { found, counts } = matches(this.table, this.query, this.facets, wanted);
+    this.order = sortedRows(this.table, found, ...this.sorting);
     this.counts = counts;
-  }
-
-  sorted(rows) {
-    const [name, descending] = this.sorting;
-    const place = this.table.place(name);
-    if (place < 0) {
-      const state = this.table.place("state");
-      const ranks = new Map(rows.map((row) => [row, STATES.indexOf(this.table.at(state, row))]));
-      return rows.sort((one, other) => ranks.get(one) - ranks.get(other) || one - other);
-    }
-    const { kind } = this.table.columns[place];
-    const keys = new Map(rows.map((row) => [row, this.sortKey(kind, this.table.at(place, row))]));
-    const sign = descending ? -1 : 1;
-    return rows.sort((one, other) => {
-      const [first, second] = [keys.get(one), keys.get(other)];
-      if (first === second) return one - other;
-      if (first === null) return 1; // rows without a value are last, in both directions
-      if (second === null) return -1;
-      return first < second ? -sign : sign;
-    });
-  }
-
-  sortKey(kind, value) {
-    if (value === null || value === undefined || value === "") return null;
-    if (kind === "task" || typeof value === "number") return value;
-    if (kind === "state") return STATES.indexOf(value);
-    return asText(value).toLowerCase();
   }
 
   get sorting() {
