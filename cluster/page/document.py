@@ -24,6 +24,7 @@ from cluster.page.blocks import packed
 from cluster.page.columns import PageColumn
 from cluster.page.figures import RunFigures
 from cluster.page.limits import limit_series
+from cluster.page.rows import ATTEMPT
 from cluster.page.summary import FILTERS, page_summary
 from cluster.program import VERSION, program
 from cluster.report.endpoint_history import endpoint_documents
@@ -141,6 +142,7 @@ def _index(content: PageContent) -> dict[str, Json]:
             "history": data.history.document(),
         },
         "steps": _steps(run.config),
+        "attempt": list(ATTEMPT),
         "series": figures.course.series(),
         "limits": limit_series(content.history, run.began_at),
     }

@@ -25,6 +25,11 @@ from cluster.report.task_history import AskedItem, AskedStep, TaskHistory, outco
 MOST_CHARACTERS = 20_000  # of a text
 MOST_OF_TASK = 2_000_000  # characters: of the prompts of one task
 _LABEL_CHARACTERS = 140
+# The parts of an attempt, in the order of its list. The index of the page names them.
+ATTEMPT = (
+    "call", "number", "endpoint", "began", "took", "outcome", "billed", "tokens", "cost", "repeats", "hedge",
+    "message",
+)  # fmt: skip
 _CALL_CHARACTERS = 12  # as `why` shows a call
 
 OPEN = "open"  # the state of a task that has not ended
@@ -181,20 +186,21 @@ class RowMaker:
 
     def _attempt(self, one: AttemptView, history: TaskHistory) -> list[Json]:
         took = None if one.ended_at is None else round(max(0.0, one.ended_at - one.began_at), 3)
-        return [
-            one.call_key[:_CALL_CHARACTERS],
-            one.number,
-            one.endpoint,
-            self._moment(one.began_at),
-            took,
-            outcome_of(one, history),
-            int(one.billed),
-            [*one.usage.kinds().values()],
-            one.usage.known_cost(is_priced=history.is_priced),
-            one.repeats,
-            int(one.is_hedge),
-            _told(one.message),
-        ]
+        attempt: dict[str, Json] = {
+            "call": one.call_key[:_CALL_CHARACTERS],
+            "number": one.number,
+            "endpoint": one.endpoint,
+            "began": self._moment(one.began_at),
+            "took": took,
+            "outcome": outcome_of(one, history),
+            "billed": int(one.billed),
+            "tokens": [*one.usage.kinds().values()],
+            "cost": one.usage.known_cost(is_priced=history.is_priced),
+            "repeats": one.repeats,
+            "hedge": int(one.is_hedge),
+            "message": _told(one.message),
+        }
+        return [attempt[name] for name in ATTEMPT]
 
     def _moment(self, at: float) -> float:
         return round(at - self._began_at, 3)

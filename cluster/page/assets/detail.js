@@ -1,10 +1,17 @@
 // One task, or one item: prompts, answers, evidence, attempts and cost. The same facts as `headrace why`.
 
-const OUTCOMES = { answered: "succeeded", reused: "succeeded", refused: "partial", in_doubt: "partial", in_flight: "open" };
-const FIELDS = ["call", "number", "endpoint", "began", "took", "outcome", "billed", "tokens", "cost", "repeats", "hedge", "message"];
+const OUTCOMES = {
+  answered: "succeeded",
+  reused: "succeeded",
+  refused: "partial",
+  in_doubt: "partial",
+  in_flight: "open",
+};
 
-function named(attempt) {
-  return Object.fromEntries(FIELDS.map((name, place) => [name, attempt[place]]));
+// Returns the attempts of a task. The file has each as a list, and the names of its parts once.
+function attemptsOf(report, history) {
+  const names = report.index.attempt;
+  return (history.attempts ?? []).map((each) => Object.fromEntries(names.map((name, place) => [name, each[place]])));
 }
 
 function block(title, ...children) {
@@ -71,11 +78,32 @@ function evidence(report, task, finding, known) {
   return element("p", {}, element("span", { class: "dim" }, "evidence: "), links);
 }
 
+// Returns in words how a finding was scored.
+function scoreOf(finding, scale) {
+  if (typeof finding.score !== "number") return "no score";
+  const bounds = [finding.low, finding.high].map((each) => score(each, ...scale)).join(" to ");
+  const interval = typeof finding.low === "number" ? `, 90 % interval ${bounds}` : "";
+  return `${score(finding.score, ...scale)}${interval}, from ${number(finding.n)} items`;
+}
+
+// Returns the prompt of a finding, and the attempts of its call.
+function askedOf(report, finding, attempts) {
+  if (!finding.prompt) return null;
+  const own = attempts.filter((one) => one.call === finding.call);
+  return element(
+    "details",
+    {},
+    element("summary", {}, "Prompt and attempts"),
+    element("pre", { tabindex: "0" }, visible(finding.prompt)),
+    attemptTable(report, own, (call) => element("code", {}, call)),
+  );
+}
+
 function findingCard(report, task, finding, known, attempts) {
   const column = report.tasks.columns.find((each) => each.name === finding.name && each.kind === "score");
   const scale = column ? [column.low, column.high] : [0, 1];
   const hasScore = typeof finding.score === "number";
-  const interval = hasScore && typeof finding.low === "number" ? `, 90 % interval ${score(finding.low, ...scale)} to ${score(finding.high, ...scale)}` : "";
+  const flags = (finding.flags ?? []).map((flag) => element("span", { class: "label" }, visible(flag).replaceAll("_", " ")));
   return element(
     "div",
     { class: "step" },
@@ -83,52 +111,54 @@ function findingCard(report, task, finding, known, attempts) {
       "div",
       { class: "heading" },
       element("h3", {}, visible(finding.name)),
-      element("span", { class: "dim" }, hasScore ? `${score(finding.score, ...scale)}${interval}, from ${number(finding.n)} items` : "no score"),
+      element("span", { class: "dim" }, scoreOf(finding, scale)),
     ),
     hasScore ? intervalBar(finding.score, finding.low, finding.high, scale) : null,
     finding.finding ? element("p", {}, visible(finding.finding)) : null,
     evidence(report, task, finding, known),
-    finding.flags?.length ? element("p", {}, finding.flags.map((flag) => element("span", { class: "label" }, visible(flag).replaceAll("_", " ")))) : null,
+    flags.length ? element("p", {}, flags) : null,
     finding.note ? element("p", { class: "dim" }, visible(finding.note)) : null,
-    finding.prompt ? element("details", {}, element("summary", {}, "Prompt and attempts"), element("pre", { tabindex: "0" }, visible(finding.prompt)), attemptTable(report, attempts.filter((one) => one.call === finding.call), (call) => element("code", {}, call))) : null,
+    askedOf(report, finding, attempts),
+  );
+}
+
+// Returns the answers to a step, by the names of its fields.
+function answersOf(table, row, step) {
+  return table.columns
+    .map((column, place) => ({ ...column, place }))
+    .filter((column) => column.role === "output" && column.step === step.step)
+    .map((column) => [column.field ?? column.name, table.at(column.place, row)])
+    .filter(([, given]) => given !== null && given !== undefined)
+    .map(([name, given]) => [name, value(given)]);
+}
+
+function stepCard(report, table, row, step, attempts) {
+  const known = report.index.steps.find((each) => each.name === step.step);
+  const answers = answersOf(table, row, step);
+  const files = (step.files ?? []).map((file) => element("p", {}, element("span", { class: "dim" }, "file: "), visible(file)));
+  const asked = [
+    known?.system ? longText("System", known.system) : null,
+    step.prompt ? longText("Prompt", step.prompt) : null,
+    files,
+  ];
+  const answered = [
+    answers.length ? [element("p", { class: "tag" }, "Answer"), pairs(answers)] : null,
+    step.raw ? longText("Text of the answer", asText(step.raw)) : null,
+  ];
+  const own = attempts.filter((one) => step.call && one.call === step.call);
+  return element(
+    "div",
+    { class: "step" },
+    element("h3", {}, visible(step.step), " ", step.call ? element("code", { class: "dim" }, step.call) : null),
+    step.note ? element("p", { class: "note" }, visible(step.note)) : null,
+    element("div", { class: "flow" }, element("div", {}, asked), element("div", {}, answered)),
+    own.length || report.isMap ? attemptTable(report, own, (call) => element("code", {}, call)) : null,
   );
 }
 
 // Returns the prompts and answers of the steps of an item.
 function stepCards(report, table, row, steps, attempts) {
-  return steps.map((step) => {
-    const known = report.index.steps.find((each) => each.name === step.step);
-    const answers = table.columns
-      .map((column, place) => ({ ...column, place }))
-      .filter((column) => column.role === "output" && column.step === step.step)
-      .map((column) => [column.field ?? column.name, table.at(column.place, row)])
-      .filter(([, given]) => given !== null && given !== undefined);
-    const own = attempts.filter((one) => step.call && one.call === step.call);
-    return element(
-      "div",
-      { class: "step" },
-      element("h3", {}, visible(step.step), " ", step.call ? element("code", { class: "dim" }, step.call) : null),
-      step.note ? element("p", { class: "note" }, visible(step.note)) : null,
-      element(
-        "div",
-        { class: "flow" },
-        element(
-          "div",
-          {},
-          known?.system ? longText("System", known.system) : null,
-          step.prompt ? longText("Prompt", step.prompt) : null,
-          (step.files ?? []).map((file) => element("p", {}, element("span", { class: "dim" }, "file: "), visible(file))),
-        ),
-        element(
-          "div",
-          {},
-          answers.length ? [element("p", { class: "tag" }, "Answer"), pairs(answers.map(([name, given]) => [name, value(given)]))] : null,
-          step.raw ? longText("Text of the answer", asText(step.raw)) : null,
-        ),
-      ),
-      own.length || report.isMap ? attemptTable(report, own, (call) => element("code", {}, call)) : null,
-    );
-  });
+  return steps.map((step) => stepCard(report, table, row, step, attempts));
 }
 
 function crumbs(report, view, row, back, label) {
@@ -157,7 +187,7 @@ function crumbs(report, view, row, back, label) {
 
 async function taskDetail(report, task, view, back) {
   const history = await report.histories.of(task);
-  const attempts = (history.attempts ?? []).map(named);
+  const attempts = attemptsOf(report, history);
   const rows = report.itemsOf(task);
   const ids = rows.map((row) => report.items.get("item", row));
   const known = new Set(ids);
@@ -211,7 +241,7 @@ async function itemDetail(report, row, view, back) {
   const task = report.taskOf(row);
   const history = await report.histories.of(task);
   const place = row - report.tasks.get("first item", task);
-  const attempts = (history.attempts ?? []).map(named);
+  const attempts = attemptsOf(report, history);
   const error = report.items.get("error", row);
   const text = history.texts?.[place];
   const cited = (history.findings ?? []).filter((one) => one.evidence?.includes(report.items.get("item", row)));
