@@ -282,6 +282,8 @@ def _differences(path: str, before: Json, after: Json, *, in_clear: bool) -> Ite
             yield from _differences(
                 f"{path}[{index}]", _at(before, index), _at(after, index), in_clear=in_clear
             )
+    elif before is _ABSENT and after is None:
+        return  # a key of a later version, which is not set
     elif not is_same_value(before, after, in_clear=in_clear):
         # Stores in the first format may contain the secret itself where `after` has a reference.
         same = _same_characters(before, after)

@@ -220,6 +220,12 @@ def test_another_configuration_is_refused_by_the_paths_that_differ(desk):
     ]
 
 
+def test_a_key_of_a_later_version_that_is_not_set_is_no_difference(desk):
+    desk.open(config={"sources": [{"items": 4}]})
+    assert not isinstance(desk.open(config={"sources": [{"items": 4, "new": None}]}), Exception)
+    assert isinstance(desk.open(config={"sources": [{"items": 4, "new": 0}]}), ConfigChangedError)
+
+
 def test_of_many_differences_some_are_listed_and_all_are_counted(desk):
     desk.open(config={f"k{n:02}": "x" * 200 for n in range(30)})
     lines = str(desk.open(config={})).splitlines()
