@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -100,7 +100,7 @@ def compare_sides(
         totals_of(b, rows=first.b.count, failed=int(first.b.key_failed.sum())),
         tuple(each.pairs_found() for each in compared),
         {column.name: column for column in sorted(columns, key=_rank)},
-        (*notes, *itertools.chain.from_iterable(each.notes() for each in compared)),
+        (*notes, *itertools.chain.from_iterable(each.notes() for each in compared), *_corrections(columns)),
         preference=preference,
     )
 
@@ -115,6 +115,12 @@ def with_noise(result: ComparisonResult, a: Side, again: Side) -> ComparisonResu
         for name, column in result.columns.items()
     }
     return replace(result, columns=columns, noise=Noise(found.b, found.levels[0].tasks))
+
+
+def _corrections(columns: Iterable[ColumnComparison]) -> Iterator[str]:
+    tested = sum(column.p is not None for column in columns)
+    if tested > 1:
+        yield f"p-values are corrected for {tested} columns (Holm), intervals are not"
 
 
 def _rank(column: ColumnComparison) -> tuple[bool, int]:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from actors.core.errors import ConfigError
 from actors.core.messages.values import Json
-from cluster.compare.answers import AnswerTable, Codes, Flags, RowAnswer
+from cluster.compare.answers import NULL, AnswerTable, Codes, Flags, RowAnswer
 from cluster.compare.columns import (
     Pairs,
     changes,
@@ -137,7 +137,15 @@ class ComparedLevel:
                 matrix=changes(a, b, labels)[:_MOST_CHANGES],
                 shares=label_shares(a, b, labels, tasks),
             )
-        return column, _some(np.nonzero(usable & ~same)[0])
+        return column, _some(self._with_truth(name, np.nonzero(usable & ~same)[0]))
+
+    def _with_truth(self, name: str, changed: Codes) -> Codes:
+        """Return the changed pairs whose right value is known, or all if there are none."""
+        truth = self._truths.get(name)
+        if truth is None:
+            return changed
+        known = changed[truth.of_keys(self.a.keys[self._pairs.in_a][changed]) != NULL]
+        return known if len(known) else changed
 
     def _shares(self, name: str, kind: ColumnKind, usable: Flags, same: Flags) -> ColumnComparison:
         tasks = self._pairs.tasks[usable]

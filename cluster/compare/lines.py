@@ -9,6 +9,7 @@ from cluster.compare.results import ColumnComparison, ColumnKind, Example, Level
 from cluster.compare.sides import SideTotals
 from cluster.compare.verdict import (
     figure,
+    is_uniform,
     label_text,
     p_text,
     points,
@@ -33,9 +34,14 @@ def comparison_lines(comparison: ComparisonResult) -> Iterator[str]:
         yield level_text(level)
     for note in comparison.notes:
         yield f"note: {plain(note, 500)}"
-    for column in comparison.columns.values():
+    columns = comparison.columns.values()
+    for column in columns:
+        if not is_uniform(column):
+            yield ""
+            yield from column_lines(column)
+    if uniform := [shown_name(column) for column in columns if is_uniform(column)]:
         yield ""
-        yield from column_lines(column)
+        yield f"equal in all pairs: {', '.join(uniform)}"
 
 
 def totals_text(totals: SideTotals) -> str:

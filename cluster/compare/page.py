@@ -22,7 +22,7 @@ from actors.runtime.log_guard import censored
 from cluster.compare.comparison import ComparisonResult
 from cluster.compare.lines import level_text, totals_text, verdict_text
 from cluster.compare.results import ColumnComparison, ColumnKind
-from cluster.compare.verdict import figure, p_text, points, signed, value_text
+from cluster.compare.verdict import figure, is_uniform, p_text, points, signed, value_text
 from cluster.program import VERSION, program
 from cluster.statistics.intervals import Interval
 from cluster.web.document import hashed, joined, policy
@@ -72,6 +72,7 @@ def comparison_page(result: ComparisonResult) -> str:
             result=result,
             columns=list(enumerate(result.columns.values(), 1)),
             differing=differing,
+            uniform=[name for name, column in result.columns.items() if is_uniform(column)],
             version=VERSION,
             program=program(),
         )

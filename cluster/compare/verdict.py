@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from actors.core.messages.values import Json
-from cluster.compare.results import LEVEL, ColumnComparison, LabelShare, Preference, Verdict
+from cluster.compare.results import LEVEL, ColumnComparison, ColumnKind, LabelShare, Preference, Verdict
 from cluster.report.console import number, plain
 from cluster.report.tables.value_types import json_text
 from cluster.statistics.intervals import Interval
@@ -56,7 +56,7 @@ def sentence_of(columns: Sequence[ColumnComparison], preference: Preference | No
     """Return whether B is better than A, and how sure that is."""
     known = [column for column in columns if column.accuracy is not None or column.errors is not None]
     if known:
-        also = "" if preference is None else f" {preference_text(preference)}."
+        also = "" if preference is None else f" People{preference_text(preference).removeprefix('people')}."
         return f"{_with_truth(known)}{also}"
     if preference is None:
         return _without_truth(columns)
@@ -80,6 +80,7 @@ def _without_truth(columns: Sequence[ColumnComparison]) -> str:
     if all(column.equal == column.pairs for column in columns):
         return f"A and B are equal in all {number(max(column.pairs for column in columns), 'pair')}."
     tested = [column for column in columns if column.p is not None]
+    changed = max(columns, key=_by_change)
     real = [column for column in tested if column.verdict is Verdict.DIFFERENT]
     if real:
         text = "; ".join(_difference(column) for column in real[:3])
@@ -87,12 +88,20 @@ def _without_truth(columns: Sequence[ColumnComparison]) -> str:
         return f"B and A are different by {text}{more}. Only right answers (truth) say which is better."
     if tested:
         least = min(tested, key=lambda column: column.p or 0.0)
-        return f"No difference detected between A and B: {_difference(least)}."
-    changed = max(columns, key=lambda column: 1 - column.agreement.estimate)
+        return (
+            f"B and A differ in single pairs: {shown_name(changed)} changed in {changed.changed.text()} "
+            f"{_pairs(changed)}. No difference of means or shares detected: {_difference(least)}."
+        )
     return (
         f"B and A are different by texts: {shown_name(changed)} changed in {changed.changed.text()} "
         f"{_pairs(changed)}. A asked again (noise) may change as much."
     )
+
+
+def _by_change(column: ColumnComparison) -> tuple[int, float]:
+    """Return the rank of a column by its changes: labels are before texts, and those before numbers."""
+    rank = {ColumnKind.LABEL: 2, ColumnKind.TEXT: 1}.get(column.kind, 0)
+    return rank if column.equal < column.pairs else -1, 1 - column.agreement.estimate
 
 
 def noise_sentence(columns: Sequence[ColumnComparison]) -> str:
@@ -113,29 +122,32 @@ def noise_sentence(columns: Sequence[ColumnComparison]) -> str:
 
 def _with_truth(columns: Sequence[ColumnComparison]) -> str:
     """Return the sentence for columns whose right values are known."""
-    verdicts = {column.verdict for column in columns}
-    said = "; ".join(_known(column) for column in columns[:3])
+    real = [column for column in columns if column.verdict in (Verdict.BETTER, Verdict.WORSE)]
+    said = "; ".join(_known(column) for column in (real or columns)[:3])
+    verdicts = {column.verdict for column in real}
+    rest = [shown_name(column) for column in columns if column not in real]
+    also = f" No difference detected in {', '.join(rest[:3])}." if real and rest else ""
     if {Verdict.BETTER, Verdict.WORSE} <= verdicts:
-        return f"B is better than A in one column and worse in another: {said}."
+        return f"B is better than A in one column and worse in another: {said}.{also}"
     for verdict in (Verdict.BETTER, Verdict.WORSE):
         if verdict in verdicts:
-            return f"B is {verdict} than A: {said}."
+            return f"B is {verdict} than A: {said}.{also}"
     return f"No difference detected between A and B: {said}."
 
 
 def _known(column: ColumnComparison) -> str:
-    name, tail = shown_name(column), p_text(column.p)
+    name, tail = shown_name(column), "" if column.p is None else f"; {p_text(column.p)}"
     if (found := column.accuracy) is not None:
         return (
             f"{name} is right in {found.b.estimate:.1%} of {found.n:,} instead of {found.a.estimate:.1%}, "
             f"{_sure(points(found.difference))} "
-            f"({found.only_b:,} only B right, {found.only_a:,} only A; {tail})"
+            f"({found.only_b:,} only B right, {found.only_a:,} only A{tail})"
         )
     errors = column.errors
     assert errors is not None  # noqa: S101 - the caller's condition
     return (
         f"{name} is {figure(errors.b)} from the truth instead of {figure(errors.a)}, "
-        f"{_sure(signed(errors.difference))} ({errors.n:,} rows; {tail})"
+        f"{_sure(signed(errors.difference))} ({number(errors.n, 'row')}{tail})"
     )
 
 
@@ -154,6 +166,13 @@ def _sure(difference: str) -> str:
 
 def _pairs(column: ColumnComparison) -> str:
     return f"of {number(column.pairs, 'pair')}"
+
+
+def is_uniform(column: ColumnComparison) -> bool:
+    """Return whether a column has nothing to show but that it is equal in all pairs."""
+    is_equal = 0 < column.pairs == column.equal
+    changes_itself = column.churn is not None and column.churn.estimate > 0
+    return is_equal and column.accuracy is None and column.errors is None and not changes_itself
 
 
 def shown_name(column: ColumnComparison) -> str:
