@@ -25,7 +25,10 @@ _LINGER_S = 1.0  # how long a batch gathers
 
 
 class SpanStatistics(Struct, frozen=True):
-    """A snapshot. dropped: there was no room in the queue. failed: the receiver did not accept them."""
+    """A snapshot. dropped: there was no room in the queue. failed: the receiver did not accept them.
+
+    Those that are being sent are in none of the counts. If `close` does not wait for their end, they failed.
+    """
 
     exported: int = 0
     dropped: int = 0
@@ -55,6 +58,7 @@ class SpanExporter:
         self._changed = threading.Condition()
         self._is_closing = False
         self._exported = self._dropped = self._failed = 0
+        self._sending = 0  # the spans of the batch that is being sent
         self._sender: SendsSpans | None = None
         self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
         self._thread.start()
@@ -85,6 +89,7 @@ class SpanExporter:
         with self._changed:
             self._dropped += len(self._waiting)
             self._waiting.clear()
+            self._failed, self._sending = self._failed + self._sending, 0
         lost = self._dropped + self._failed
         if lost:
             _log.warning("%d of %d spans were not exported", lost, lost + self._exported)
@@ -100,9 +105,10 @@ class SpanExporter:
             accepted = self._send(batch)
             with self._changed:
                 if accepted:
-                    self._exported += len(batch)
+                    self._exported += self._sending
                 else:
-                    self._failed += len(batch)
+                    self._failed += self._sending
+                self._sending = 0
         if self._sender is not None:
             self._sender.shutdown()
 
@@ -121,4 +127,5 @@ class SpanExporter:
             self._changed.wait_for(lambda: self._waiting or self._is_closing)
             self._changed.wait_for(lambda: len(self._waiting) >= _BATCH or self._is_closing, _LINGER_S)
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            self._sending = len(batch)
         return batch or None

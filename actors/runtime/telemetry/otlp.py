@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+import requests
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -15,6 +16,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from actors.core.tracing.spans import SpanKind as Kind
 from actors.core.tracing.spans import TraceSpan
+from actors.runtime.telemetry.bounded_http import BoundedAdapter
 from actors.runtime.telemetry.settings import TraceSettings
 
 _EXPORT_WITHIN_S = 5.0  # retries included
@@ -31,8 +33,11 @@ class OtlpSender:
 
     def __init__(self, settings: TraceSettings, instance: str) -> None:
         headers = {name: value.get_secret_value() for name, value in settings.headers}
+        self._adapter, session = BoundedAdapter(), requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, self._adapter)
         self._exporter = OTLPSpanExporter(
-            settings.endpoint, headers=headers or None, timeout=_EXPORT_WITHIN_S
+            settings.endpoint, headers=headers or None, timeout=_EXPORT_WITHIN_S, session=session
         )
         own = Resource.create({"service.name": _NAME, "service.instance.id": instance})
         self._resource = own.merge(OTELResourceDetector().detect())  # OTEL_SERVICE_NAME takes precedence
@@ -46,9 +51,10 @@ class OtlpSender:
         return self._exporter.export(self.readable(spans)) is SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
-        """Interrupt the wait between two tries of `send`."""
+        """Interrupt `send`, also while it waits between two tries."""
         if not self._is_shut:
             self._is_shut = True
+            self._adapter.cut()
             self._exporter.shutdown()  # type: ignore[no-untyped-call] # the SDK's
 
     def readable(self, spans: Sequence[TraceSpan]) -> list[ReadableSpan]:

@@ -67,7 +67,7 @@ def test_close_sends_what_is_queued_and_counts_what_the_receiver_did_not_accept(
     assert sender.batches == [5]
 
 
-def test_a_full_queue_drops_spans_and_a_receiver_that_hangs_delays_close_only_as_long_as_it_may():
+def test_a_full_queue_drops_spans_and_a_receiver_that_hangs_delays_close_only_as_long_as_it_may(caplog):
     sender = HeldSender()
     exporter = filled(sender, 512)  # a batch, which the sender holds
     assert sender.begun.wait(SOON_S)
@@ -75,7 +75,8 @@ def test_a_full_queue_drops_spans_and_a_receiver_that_hangs_delays_close_only_as
         exporter.offer(SPAN)
     assert exporter.statistics().dropped == 0
     exporter.close(0.01)
-    assert exporter.statistics().dropped == 12
+    assert exporter.statistics() == SpanStatistics(dropped=12, failed=512)
+    assert "524 of 524 spans were not exported" in caplog.text
     assert sender.held.is_set()
     bounded = filled(HeldSender(), 30, most_waiting=20)
     assert bounded.statistics().dropped == 10
