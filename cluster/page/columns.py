@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from actors.core.messages.values import Json
 from cluster.page.figures import RunFigures
@@ -23,6 +24,7 @@ _OF_KIND = {
 class PageColumn:
     """A column. `kind` decides how the page shows, sorts and filters its values.
 
+    given: its name in the input or in the results, if the page shows another.
     role: where the values come from: "input", "output", or empty for the columns of every run. step: of an
     output. low, high: the scale of numbers, None if it is unknown. is_hidden: the page shows it elsewhere.
     """
@@ -35,6 +37,7 @@ class PageColumn:
     low: float | None = None
     high: float | None = None
     is_hidden: bool = False
+    given: str = ""
 
     def document(self) -> dict[str, Json]:
         """Return the column as the page reads it."""
@@ -85,7 +88,8 @@ def page_tables(figures: RunFigures) -> PageTables:
         for end in ("low", "high")
     )
     if figures.layout.is_map:
-        return PageTables((*before, *inputs, *outputs, *overall, *scores, *after, *ends), (), tuple(types))
+        tasks = (*before, *inputs, *outputs, *overall, *scores, *after, *ends)
+        return PageTables(_apart(tasks), (), tuple(types))
     counts = (
         PageColumn("items", "integer"),
         PageColumn("not answered", "integer"),
@@ -102,7 +106,21 @@ def page_tables(figures: RunFigures) -> PageTables:
         *outputs,
         PageColumn("cost", "money"),
     )
-    return PageTables(tasks, items, tuple(types))
+    return PageTables(_apart(tasks), _apart(items), tuple(types))
+
+
+def _apart(columns: Iterable[PageColumn]) -> tuple[PageColumn, ...]:
+    """Return the columns with different names: the page finds its own columns by their names."""
+    columns = tuple(columns)
+    taken = {column.name for column in columns if not column.role}
+    apart = []
+    for column in columns:
+        name = column.name
+        while column.role and name in taken:
+            name = f"{column.role} {name}"
+        taken.add(name)
+        apart.append(column if name == column.name else replace(column, name=name, given=column.name))
+    return tuple(apart)
 
 
 def _input_column(name: str, value_type: ValueType, figures: RunFigures) -> PageColumn:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from actors.core.journal.rows import ACCEPTED
 from actors.core.messages.journal import AttemptView
@@ -53,6 +54,8 @@ class RowMaker:
         self._dimensions = figures.dimensions
         self._redaction = redaction
         self._hidden = redaction.hidden
+        outputs = [each for each in (*tables.tasks, *tables.items) if each.role == "output"]
+        self._hidden_steps = {column.step for column in outputs if self._hides(column)}  # of raw answers
 
     def rows(
         self, history: TaskHistory, number: int, first_item: int
@@ -65,7 +68,8 @@ class RowMaker:
         task = self._task(history, first_item)
         items = [] if not self._tables.items else self._items(history, number)
         document = (task, items, self._history(history))
-        task, items, told = self._redaction.cleaned(document, history.task.params, history.report)
+        cleaned = self._redaction.cleaned(document, history.task.params, history.report)
+        task, items, told = _cut(cleaned)  # a text that is cut earlier may end within a hidden value
         return task, items, told
 
     # ---- tables ------------------------------------------------------------------------------------------
@@ -87,7 +91,7 @@ class RowMaker:
                 "calls": report.calls.billed,
                 "cost": report.usage.known_cost(is_priced=history.is_priced),
                 "seconds": round(report.elapsed_s, 2),
-                "error": _told("\n".join(report.errors)) or None,
+                "error": self._told("\n".join(report.errors), history) or None,
             }
         scores = {} if report is None else {one.name: _rounded(one.score) for one in report.dimensions}
         if report is not None:
@@ -116,7 +120,7 @@ class RowMaker:
     ) -> Json:
         match column.role:
             case "input":
-                return _cell(params.get(column.name))
+                return _cell(params.get(column.given or column.name))
             case "output":
                 return self._answer(item, column)
         if column.kind == "score" and column.name in scores:
@@ -134,7 +138,8 @@ class RowMaker:
                     "source": result.source,
                     "state": result.state.value,
                     "cost": result.usage.known_cost(is_priced=history.is_priced),
-                    "error": error and _told(f"step {result.step}: {error}" if result.step else error),
+                    "error": error
+                    and self._told(f"step {result.step}: {error}" if result.step else error, history),
                 }
             rows.append(
                 [
@@ -148,11 +153,14 @@ class RowMaker:
         values = None if result is None else result.values.get(column.step)
         if values is None or column.field not in values:
             return None
-        if column.field in self._hidden or column.name in self._hidden:
+        if self._hides(column):
             return HIDDEN_VALUE
         if column.step in self._questions.of_vectors:
             return None
         return _cell(values[column.field])
+
+    def _hides(self, column: PageColumn) -> bool:
+        return not self._hidden.isdisjoint((column.field, column.given or column.name))
 
     def _labels(self, history: TaskHistory) -> list[Json]:
         forms = [] if history.report is None else forms_of(history.report)
@@ -169,14 +177,17 @@ class RowMaker:
             "accepted": self._moment(view.accepted_at),
             "ended": None if view.ended_at is None else self._moment(view.ended_at),
             "params": {name: _cell(value) for name, value in self._questions.shown(view.params).items()},
-            "sources": [[name, one.items, one.error] for name, one in sources.items()],
+            "sources": [
+                [name, one.items, one.error and self._told(one.error, history)]
+                for name, one in sources.items()
+            ],
             "again": [
                 [self._moment(event.at), str(event.data.get("state"))]
                 for event in history.events
                 if event.kind == "reopened"
             ],
             "findings": [_finding(result, asked.get(name)) for name, result in results.items()],
-            "asked": _asked(history.items),
+            "asked": _asked(history.items, self._hidden_steps),
             "texts": [None if item.result is None else item.result.text for item in history.items],
             "attempts": [self._attempt(one, history) for one in history.attempts],
         }
@@ -198,9 +209,14 @@ class RowMaker:
             "cost": one.usage.known_cost(is_priced=history.is_priced),
             "repeats": one.repeats,
             "hedge": int(one.is_hedge),
-            "message": _told(one.message),
+            "message": self._told(one.message, history),
         }
         return [attempt[name] for name in ATTEMPT]
+
+    def _told(self, text: str, history: TaskHistory) -> str:
+        """Return the text of an error, without hidden values and the secrets that this process knows."""
+        text = censored(text) if text else ""
+        return self._redaction.error(text, history.task.params, history.report)
 
     def _moment(self, at: float) -> float:
         return round(at - self._began_at, 3)
@@ -212,14 +228,14 @@ def cause_label(cause: FailureCause) -> str:
     return text if len(text) <= _LABEL_CHARACTERS else f"{text[: _LABEL_CHARACTERS - 1]}…"
 
 
-def _asked(items: Iterable[AskedItem]) -> list[list[dict[str, Json]]]:
+def _asked(items: Iterable[AskedItem], hidden_steps: AbstractSet[str]) -> list[list[dict[str, Json]]]:
     """Return what the steps asked about each item, without prompts as soon as they are too long together."""
     left = MOST_OF_TASK
     asked = []
     for item in items:
-        steps = [_step(step) for step in item.steps]
+        steps = [_step(step, is_hidden=step.step in hidden_steps) for step in item.steps]
         for step in steps:
-            left -= len(step.get("prompt", ""))
+            left -= min(len(step.get("prompt", "")), MOST_CHARACTERS)
             if left < 0 and "prompt" in step:
                 del step["prompt"]
                 step["note"] = f"the page has no room for this prompt: `{program()} why` shows it"
@@ -227,15 +243,15 @@ def _asked(items: Iterable[AskedItem]) -> list[list[dict[str, Json]]]:
     return asked
 
 
-def _step(step: AskedStep) -> dict[str, Json]:
+def _step(step: AskedStep, *, is_hidden: bool) -> dict[str, Json]:
     raw = None if step.answer is None else step.answer.get(RAW)
     return _short(
         step=step.step,
-        prompt=None if step.prompt is None else _cut(step.prompt),
+        prompt=step.prompt,
         note=step.note,
         call=step.call_key[:_CALL_CHARACTERS],
         files=list(step.attachments),
-        raw=_cell(raw),
+        raw=HIDDEN_VALUE if is_hidden and raw is not None else _cell(raw),
     )
 
 
@@ -246,10 +262,10 @@ def _finding(result: DimensionResult, asked: AskedStep | None) -> dict[str, Json
         low=_rounded(result.low),
         high=_rounded(result.high),
         n=result.n,
-        finding=_cut(result.finding),
+        finding=result.finding,
         evidence=list(result.evidence),
         flags=list(result.flags),
-        prompt=None if asked is None or asked.prompt is None else _cut(asked.prompt),
+        prompt=None if asked is None else asked.prompt,
         note="" if asked is None else asked.note,
         call="" if asked is None else asked.call_key[:_CALL_CHARACTERS],
     )
@@ -262,16 +278,14 @@ def _short(**members: Json) -> dict[str, Json]:
 def _cell(value: Json) -> Json:
     """Return a value as a table shows it. An integer that JavaScript would round is text."""
     match value:
-        case str():
-            return _cut(value)
         case int() if abs(value) >= 2**53:
-            return _cut(str(value))
+            return str(value)
         case float():
             return _rounded(value) if math.isfinite(value) else str(value)
         case list() | tuple():
             return [_cell(each) for each in value]
         case dict():
-            return {_cut(str(name)): _cell(each) for name, each in value.items()}
+            return {str(name): _cell(each) for name, each in value.items()}
     return value
 
 
@@ -279,12 +293,18 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def _told(text: str) -> str:
-    """Return the text of an error, without the secrets that this process knows."""
-    return _cut(censored(text)) if text else ""
+def _cut(value: Json) -> Json:
+    match value:
+        case str():
+            return _cut_text(value)
+        case dict():
+            return {_cut_text(name): _cut(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_cut(each) for each in value]
+    return value
 
 
-def _cut(text: str) -> str:
+def _cut_text(text: str) -> str:
     if len(text) <= MOST_CHARACTERS:
         return text
     left = len(text) - MOST_CHARACTERS

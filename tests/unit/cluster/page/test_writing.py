@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind
 from actors.core.messages.journal import Accept, CloseRun, Collected
 from actors.core.messages.tasks import (
+    RAW,
     DimensionResult,
     Fetched,
     Item,
@@ -127,7 +129,7 @@ def test_rows_that_an_interrupted_run_never_accepted_are_counted_and_the_command
     assert "map rows.csv 'Rate {body}'" in text
 
 
-def sourced_run(finding="It is good.", key="t1"):
+def sourced_run(finding="It is good.", key="t1", **params):
     """Return a run with a source, whose task has two items and a finding about them."""
     output = {"quality": {"type": "number", "min": 0, "max": 10}, "note": {"type": "string"}}
     step = {"name": "rate", "prompt": "Rate {text}", "output": output}
@@ -136,7 +138,7 @@ def sourced_run(finding="It is good.", key="t1"):
         "dimensions": ({"name": "quality", "field": "quality"},),
     }
     run = StoredRun(job(evaluate=step, **changes), keep="calls", codec=CODEC)
-    task = Task(key, {"city": "Ulm"})
+    task = Task(key, {"city": "Ulm"} | params)
     run.desk.tell(Accept(run.run_id, task))
     texts = {"wire:0": "It works.", "wire:1": "It does not."}
     items = tuple(Item(each, "wire", text) for each, text in texts.items())
@@ -219,6 +221,45 @@ def test_hidden_columns_are_nowhere_in_the_page(tmp_path):
     assert page.histories()[1]["asked"][0][0]["prompt"] == "Rate a mug for [redacted]"
     assert page.histories()[1]["attempts"][0][0] == page.histories()[1]["asked"][0][0]["call"]
     assert page.rows("tasks")[2]["cause"] == ["permanent: no such person: [redacted]"]
+
+
+def test_hidden_values_are_found_as_answers_and_errors_quote_them(tmp_path):
+    value = 'Ann "the Fox" Smith\nof Ulm, 3rd floor, second door on the left'
+    params = {"body": "x" * 19_990 + value, "owner": value, "tags": ["seafarer", "gambler"]}
+    task = Task("r1", params)
+    run = rows_run(Task("r0", params), keep="calls")
+    run.desk.tell(Accept(run.run_id, task))
+    quoted = json.dumps(params["tags"]), json.dumps({"owner": value}), repr(value), " ".join(value.split())
+    text = f"no: {' '.join(quoted)}, or {value[20:45]}…"
+    item = ItemResult(
+        "rows:r1", "rows", ItemState.FAILED, {}, Failure(FailureKind.PERMANENT, Blame.TASK, text)
+    )
+    run.end(run.report(task, TaskState.FAILED, (item,), Usage()))
+    page = page_of(run, tmp_path, hidden=("owner", "tags", "label"))
+    shown = f"{page.source}{page.blocks}"
+    for part in ("Ann", "Fox", "Smith", "of Ulm", "3rd", "second door", "seafarer", "gambler"):
+        assert part not in shown
+    assert "[redacted]" in page.rows("tasks")[1]["error"]
+
+
+def test_the_raw_answer_of_a_step_with_a_hidden_column_is_hidden(tmp_path):
+    run, task = rows_run(), row("r1")
+    run.desk.tell(Accept(run.run_id, task))
+    answer = {"label": "bad", RAW: '{"label": "bad"}'}
+    item = ItemResult("rows:r1", "rows", ItemState.SUCCEEDED, {"triage": answer})
+    run.end(run.report(task, TaskState.SUCCEEDED, (item,), Usage()))
+    for hidden, raw in (((), '{"label": "bad"}'), (("label",), "[redacted]")):
+        page = page_of(run, tmp_path, hidden=hidden)
+        assert page.histories()[0]["asked"][0][0]["raw"] == raw
+
+
+def test_columns_of_the_input_have_other_names_than_those_of_the_page(tmp_path):
+    params = {"first item": 7, "cost": "dear", "state": "Bavaria", "input cost": "cheap", "body": "x"}
+    page = page_of(sourced_run(**params), tmp_path)
+    (task,) = page.rows("tasks")
+    assert (task["first item"], task["state"]) == (0, "partial")
+    assert (task["input first item"], task["input state"], task["input cost"]) == (7, "Bavaria", "dear")
+    assert task["input input cost"] == "cheap"
 
 
 def test_a_link_to_a_task_is_one_part_of_an_address(tmp_path):
