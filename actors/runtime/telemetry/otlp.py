@@ -34,6 +34,7 @@ class OtlpSender:
     def __init__(self, settings: TraceSettings, instance: str) -> None:
         headers = {name: value.get_secret_value() for name, value in settings.headers}
         self._adapter, session = BoundedAdapter(), requests.Session()
+        session.hooks["response"].append(_refuse_redirection)  # the exporter counts one as success
         for scheme in ("http://", "https://"):
             session.mount(scheme, self._adapter)
         self._exporter = OTLPSpanExporter(
@@ -91,6 +92,11 @@ class _Sparing(logging.Filter):
             return False
         self._next_at = now + _WARN_EVERY_S
         return True
+
+
+def _refuse_redirection(answer: requests.Response, **_: object) -> None:
+    if 300 <= answer.status_code < 400:
+        raise requests.RequestException(f"HTTP {answer.status_code}: name the final address of the receiver")
 
 
 def _context(trace: int, span: int) -> SpanContext:

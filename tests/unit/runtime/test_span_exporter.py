@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import threading
 
 import pytest
+import requests
 from pydantic import ValidationError
 
 from actors.core.tracing.spans import TraceSpan
 from actors.runtime.extras import missing
+from actors.runtime.telemetry.bounded_http import BoundedAdapter
 from actors.runtime.telemetry.exporter import SpanExporter, SpanStatistics
-from actors.runtime.telemetry.settings import TelemetrySection, TraceSection
+from actors.runtime.telemetry.otlp import OtlpSender
+from actors.runtime.telemetry.settings import TelemetrySection, TraceSection, TraceSettings
 
 SPAN = TraceSpan("call", 1, 2, None, 1.0, 2.0, {})
 SOON_S = 5.0
@@ -43,6 +47,20 @@ def filled(sender, count, **options):
         exporter.offer(SPAN)
     exporter.check_invariants()
     return exporter
+
+
+@pytest.mark.parametrize(("status", "is_accepted"), [(200, True), (307, False), (400, False)])
+def test_only_a_receiver_that_answers_with_success_has_the_spans(monkeypatch, status, is_accepted):
+    def send(self, request, **options):
+        answer = requests.Response()
+        answer.status_code, answer.request, answer.url = status, request, request.url
+        answer.headers["Location"] = "http://other.test/"
+        answer.raw = io.BytesIO()
+        return answer
+
+    monkeypatch.setattr(BoundedAdapter, "send", send)
+    sender = OtlpSender(TraceSettings(None, "http://receiver.test", ()), "test")
+    assert sender.send([SPAN]) is is_accepted
 
 
 @pytest.mark.parametrize(
