@@ -15,13 +15,7 @@ const lists = { tasks: "#/tasks", items: "#/items" };
 function route() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, ...rest] = path.split("/");
-  const parts = rest.map((part) => {
-    try {
-      return decodeURIComponent(part);
-    } catch {
-      return part;
-    }
-  });
+  const parts = rest.map((part) => decoded(part) ?? part);
   return { name: name || "summary", parts, state: new URLSearchParams(query ?? "") };
 }
 

@@ -7,6 +7,15 @@ function byId(id) {
   return document.getElementById(id);
 }
 
+// Returns a part of an address without its percent-encoding, undefined if that is malformed.
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return undefined;
+  }
+}
+
 function filled(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== undefined && value !== null && value !== false) {

@@ -17,7 +17,7 @@ function showTokenNote() {
 }
 
 function openNamed() {
-  const box = byId(decodeURIComponent(location.hash.slice(1)));
+  const box = byId(decoded(location.hash.slice(1)) ?? "");
   if (box?.classList.contains("operation")) {
     box.open = true;
     box.scrollIntoView();

@@ -179,7 +179,8 @@ byId("cancel").addEventListener("click", async () => {
 
 function openFromAddress() {
   const named = location.hash.match(/^#task=(.+)$/);
-  if (named) openTask(decodeURIComponent(named[1]));
+  const key = named && decoded(named[1]);
+  if (key) openTask(key);
 }
 
 addEventListener("hashchange", openFromAddress);
