@@ -31,6 +31,7 @@ _NONE = (
     "no AWS credentials are found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a"
     " Bedrock API key as api_key"
 )
+_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _NO_REGION = "no AWS region is known: set AWS_REGION, or a base_url with a region"
 
 
@@ -99,6 +100,13 @@ class AwsCredentials:
         if self._region is None:
             raise CredentialsError(_NO_REGION)
         secrets = keys.access_key, keys.secret_key, keys.token
+        for name, value in zip(_VARIABLES, secrets, strict=True):
+            if value and not value.isprintable():
+                self._found = None  # another request finds them again
+                raise CredentialsError(
+                    f"the AWS credentials have a line feed or another control character: correct {name}, or "
+                    "its entry in the profile"
+                )
         signer = AwsSigner(*secrets, region=self._region, service=_SERVICE)
         self._signer, self._keys = signer, keys
         return signer

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from actors.core.censor import printable
 from actors.core.run_id import check_directory_name
 from cluster.commands.command_line import RunId, StoreConfig, errors_shown
 from cluster.page.options import MOST_MB, PageOptions
@@ -61,6 +62,6 @@ def report(
                 f"the page holds {page.kept:,} of {page.tasks:,} tasks, failures first, to stay below "
                 f"{max_mb:g} MB; --max-mb raises that. Its summary covers all tasks"
             )
-        typer.echo(str(path))
+        typer.echo(printable(str(path)))
         if open_it and not webbrowser.open(path.absolute().as_uri()):
             console.print("there is no browser here that could show it")

@@ -24,6 +24,7 @@ from actors.core.messages.tasks import (
 )
 from actors.core.messages.values import CallCounts, Json, Usage
 from actors.core.task.dimensions import DimensionSettings
+from actors.core.task_names import given_name
 from actors.core.texts import cut
 
 MAX_ERRORS = 50  # lines
@@ -198,9 +199,9 @@ def _fatal(
         yield f"required source {source} failed"
     if not any(fetched.items for fetched in outcome.fetched):
         if answered:
-            yield f"no data: no source has an item about {task.key}"
+            yield f"no data: no source has an item about {given_name(task.key)}"
         else:
-            yield f"no data: all sources failed for {task.key}"
+            yield f"no data: all sources failed for {given_name(task.key)}"
     elif not any(item.values or item.error is None for item in outcome.items):
         yield "no item could be evaluated"
     elif settings and all(result.score is None for result in results):

@@ -95,6 +95,14 @@ async def test_credentials_that_are_not_there_are_an_error_with_the_remedy_and_a
     assert "AKIDOTHER" in (await credentials.headers("POST", URL, b""))["Authorization"]
 
 
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+async def test_a_line_feed_in_a_credential_is_an_error_that_names_the_variable(monkeypatch, name):
+    monkeypatch.setenv(name, "secret\nvalue")
+    with pytest.raises(CredentialsError, match=f"line feed .* correct {name}") as caught:
+        await AwsCredentials(HOST).headers("POST", URL, b"")
+    assert "secret\nvalue" not in str(caught.value)
+
+
 async def test_rejected_credentials_are_found_again(monkeypatch):
     credentials = AwsCredentials(HOST)
     await credentials.headers("POST", URL, b"")

@@ -194,6 +194,10 @@ def test_the_service_is_served_as_on_other_clusters(built):
 def test_policies_and_budgets_are_about_pods_that_exist(built, form):
     policy = of_kind(built[form], "NetworkPolicy")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
+    ports_of_code = [rule for rule in policy["ingress"] if {"port": 8265} in rule.get("ports", ())]
+    peers = [peer for rule in ports_of_code for peer in rule["from"]]
+    assert peers, "the operator asks the dashboard"
+    assert all(peer["namespaceSelector"].get("matchLabels") for peer in peers)  # a label alone is anyone's
     budget = of_kind(built[form], "PodDisruptionBudget")["spec"]
     cluster = cluster_of(form, built)
     templates = [cluster["headGroupSpec"]["template"]]

@@ -24,6 +24,7 @@ from actors.core.messages.tasks import (
 from actors.core.messages.values import CallCounts, Usage
 from actors.core.task.dimensions import DimensionSettings
 from actors.core.task.reports import TaskOutcome, combine, overall, overall_interval, report_line
+from actors.core.task_names import within
 
 TASK = Task("task-1")
 QUALITY = DimensionSettings("quality", "quality", 2.0)
@@ -98,8 +99,9 @@ def test_a_required_source_that_never_answered_failed():
 
 
 def test_a_task_whose_sources_all_failed_is_failed():
+    task = replace(TASK, key=within("ann", TASK.key))  # errors have the key as the tenant gave it
     report = combine(
-        TASK, (QUALITY,), TaskOutcome((fetched("wire", 0, DOWN), fetched("notes", 0, DOWN)), (), ())
+        task, (QUALITY,), TaskOutcome((fetched("wire", 0, DOWN), fetched("notes", 0, DOWN)), (), ())
     )
     assert report.state is TaskState.FAILED
     assert report.errors[0] == "no data: all sources failed for task-1"
