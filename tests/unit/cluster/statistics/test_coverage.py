@@ -46,6 +46,25 @@ def test_intervals_of_scores_hold_an_injected_difference_and_raise_few_alarms(na
     assert alarms <= 0.07 * SEEDS
 
 
+@pytest.mark.parametrize("n", [30, 60])
+def test_few_differences_among_equal_pairs_raise_few_alarms(n):
+    """Often no sample has the rare large losses, which make up for the small gains."""
+    alarms = 0
+    for seed in range(SEEDS):
+        luck = np.random.default_rng([n, seed])
+        differences = luck.choice([0, 0.25, -1], n, p=[0.8, 0.16, 0.04])
+        alarms += paired_bootstrap(differences, luck, RESAMPLES).p < 0.05
+    assert alarms <= 0.09 * SEEDS
+
+
+@pytest.mark.parametrize(("changed", "equal", "is_found"), [(9, 20, False), (10, 20, True), (9, 0, True)])
+def test_ten_differences_among_equal_pairs_are_enough_to_find_one(changed, equal, is_found):
+    values = [0.5 + 0.01 * each for each in range(changed)] + [0.0] * equal
+    found = paired_bootstrap(values, np.random.default_rng(0), RESAMPLES)
+    assert (found.p < 0.05, found.interval.excludes_zero) == (is_found, is_found)
+    assert found.interval.low <= found.interval.estimate <= found.interval.high
+
+
 # The shares of tasks that only A and only B answers rightly, without the injected difference.
 @pytest.mark.parametrize("n", [30, 200, 1000])
 @pytest.mark.parametrize("discordant", [0.02, 0.1, 0.3])
