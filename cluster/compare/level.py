@@ -23,6 +23,7 @@ from cluster.compare.columns import (
     label_shares,
     share_over_tasks,
 )
+from cluster.compare.pairing import check_numbers
 from cluster.compare.results import ColumnComparison, ColumnKind, Example, LevelPairs
 from cluster.compare.sides import Side, TableLevel
 from cluster.compare.spelling import spelled, strange
@@ -65,6 +66,8 @@ class ComparedLevel:
                 f"{self._a.name} has {self.a.count:,} rows and {self._b.name} has {self.b.count:,}, and no "
                 "column `key` pairs them: name the column that identifies a row with --key"
             )
+        if all(numbered) and has_table:
+            check_numbers(self._a, self._b)
         if not len(self._pairs.in_a):
             raise ConfigError(
                 f"{self._a.name} and {self._b.name} have no key in common: {self._key_words(*numbered)}"

@@ -20,18 +20,18 @@ from cluster.input.records import row_key
 class TruthPairing:
     """How the rows of a truth are paired: `table` yields them with their keys.
 
-    tasks: the task of the row that a key is about; None if keys are those of tasks. column: the column that
-    was found to be the key. note: what a reader has to know.
+    tasks: the task that a row is about, by the hash of its key; None if its key is that of the task. column:
+    the column that was found to be the key. note: what a reader has to know.
     """
 
     table: Side
-    tasks: Mapping[str, str] | None = None
+    tasks: Mapping[int, str] | None = None
     column: str | None = None
     note: str | None = None
 
     def task_of(self, key: str) -> str | None:
         """Return the task that a row of the truth is about, None if there is none."""
-        return key if self.tasks is None else self.tasks.get(key)
+        return key if self.tasks is None else self.tasks.get(hash(key))
 
 
 def truth_pairing(truth: TableSide, side: Side, wanted: Collection[str]) -> TruthPairing:
@@ -56,28 +56,42 @@ def truth_pairing(truth: TableSide, side: Side, wanted: Collection[str]) -> Trut
     return TruthPairing(truth, note=f"{truth.name}: its rows are paired by number: --key names a column")
 
 
-def _shared_key(truth: TableSide, side: Side, wanted: Collection[str]) -> tuple[str, dict[str, str]] | None:
+def check_numbers(a: Side, b: Side) -> None:
+    """Raise `ConfigError` if two sides are paired by number, and a column shows that this is wrong."""
+    found = _shared_key(b, a, ())
+    if found is None:
+        return
+    column, tasks = found
+    rows = [(task, hash(key_text(row.get(column)))) for task, row in b.inputs()]
+    # Answers, such as scores, may be distinct in both by chance: a key has the same values in both.
+    if len(tasks) == len(rows) and any(tasks[value] != task for task, value in rows):
+        raise ConfigError(
+            f"{a.name} and {b.name} have the same values of {column!r} in another order: pair their "
+            f"rows with --key {column}"
+        )
+
+
+def _shared_key(truth: Side, side: Side, wanted: Collection[str]) -> tuple[str, dict[int, str]] | None:
     """Return the column that identifies most rows in both, and the task of each value in the truth."""
-    _, first = next(side.inputs(), ("", {}))
-    names = [name for name in truth.names if name in first and name not in wanted and name[:1] != "_"]
+    (_, first), (_, own) = (next(each.inputs(), ("", {})) for each in (side, truth))
+    names = [name for name in own if name in first and name not in wanted and name[:1] != "_"]
     values = {name: found for name in names if (found := _distinct(truth, name))}
-    tasks: dict[str, dict[str, str]] = {name: {} for name in values}
+    tasks: dict[str, dict[int, str]] = {name: {} for name in values}
     for task, row in side.inputs():
         for name in list(tasks):
-            value = key_text(row.get(name))
-            # Only the values of the truth are kept: the texts of a million rows are not.
+            value = hash(key_text(row.get(name)))  # the texts of a million rows are not kept
             if value in values[name] and tasks[name].setdefault(value, task) != task:
                 del tasks[name]
     best = max(tasks, key=lambda name: len(tasks[name]), default=None)
     return (best, tasks[best]) if best is not None and tasks[best] else None
 
 
-def _distinct(truth: TableSide, name: str) -> set[str]:
-    """Return the values of a column, nothing if one of them is null, empty or repeated."""
-    found: set[str] = set()
+def _distinct(truth: Side, name: str) -> set[int]:
+    """Return the hashes of the values of a column, nothing if one of them is null, empty or repeated."""
+    found: set[int] = set()
     for _, row in truth.inputs():
-        value = key_text(row.get(name))
-        if not value or value in found:
+        text = key_text(row.get(name))
+        if not text or (value := hash(text)) in found:
             return set()
         found.add(value)
     return found

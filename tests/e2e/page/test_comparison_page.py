@@ -58,6 +58,10 @@ async def test_the_page_loads_nothing_fits_a_phone_and_passes_the_rules_of_acces
             features = [{"name": "prefers-color-scheme", "value": scheme}]
             await page.call("Emulation.setEmulatedMedia", features=features)
             assert await page.value("document.documentElement.scrollWidth <= innerWidth"), width
+            cells = "[...document.querySelectorAll('.examples td')]"
+            assert await page.value(f"{cells}.every(e => e.getBoundingClientRect().right <= innerWidth)"), (
+                width
+            )
             if axe.PLACE.exists():
                 assert await axe.faults(page) == [], (width, scheme)
         assert page.troubles == []

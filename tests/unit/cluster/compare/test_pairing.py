@@ -74,6 +74,9 @@ def test_a_key_that_the_user_names_decides():
 
 def test_tables_without_a_key_are_paired_by_number_with_a_note_and_a_run_only_with_as_many_rows():
     assert "paired by number" in compare_sides(side(ROWS, "A"), side(OTHERS, "B")).notes[0]
+    for others in (OTHERS[::-1], [*OTHERS[1:], OTHERS[0]]):
+        with pytest.raises(ConfigError, match=r"the same values of 'id' in another order.* --key id"):
+            compare_sides(side(ROWS, "A"), side(others, "B"))
     run = Runs(sources=False).run("a", lambda n: ("good", n))
     with pytest.raises(ConfigError, match="a has 12 rows and B has 40"):
         compare_sides(run, side(ROWS, "B"))
