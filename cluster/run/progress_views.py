@@ -26,7 +26,7 @@ class ProgressViews:
         self._is_priced = is_priced
         self._started = started
         self._calls_before = (started, 0)
-        self._speed_limit = SpeedLimit()
+        self._speed_limit = SpeedLimit(config.limits.active_tasks)
         self.ended_before = 0
 
     def view(self, known: TopologyStatistics, tasks: TaskTally, now: float) -> ProgressView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.core.dispatch.endpoint import EndpointStatistics
 from actors.core.limits.breaker import BreakerState
+from cluster.assembly.constraint import binding
 from cluster.assembly.topology import TopologyStatistics
 from cluster.report.console import plain
 
@@ -13,12 +14,13 @@ _MAX_CAUSE = 120  # characters; the display cuts the whole description at 200
 
 
 class SpeedLimit:
-    """Observes the endpoints of a run, to see when one stops answering.
+    """Observes the endpoints of a run, to see when one stops answering. `active_tasks` is the limit of tasks.
 
     `is_outage`: at the last look no endpoint answered: its breaker was not closed, or it was named as silent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, active_tasks: int | None = None) -> None:
+        self._active_tasks = active_tasks
         self.is_outage = False
         self._last_answers: dict[str, tuple[int, float]] = {}  # by endpoint: answers, and silent since when
 
@@ -34,7 +36,12 @@ class SpeedLimit:
         if known.dispatcher is None:
             return "the dispatcher does not answer"
         troubles = (self._trouble(endpoint, silence) for endpoint, silence in silences)
-        return "; ".join([*filter(None, troubles), known.dispatcher.binding])
+        down = (
+            f"{source.name}: {plain(source.last_error, _MAX_CAUSE)}"
+            for source in known.sources
+            if source.breaker is not BreakerState.CLOSED and source.last_error
+        )
+        return "; ".join([*filter(None, troubles), *down, binding(known, self._active_tasks)])
 
     @staticmethod
     def _trouble(endpoint: EndpointStatistics, silence: str) -> str:

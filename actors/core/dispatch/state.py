@@ -57,7 +57,7 @@ from actors.core.metrics.history import History, HistoryRecorder
 from actors.core.queue.routes import Route, Routes, Turns
 
 _ROOM_AGAIN_S = 1.0
-_NOTHING_WAITS = "too few tasks"
+NOTHING_WAITS = "too few tasks"
 _BUDGET_RESERVED = "the budget: calls in flight have reserved the rest of it"
 
 
@@ -94,7 +94,7 @@ class DispatchState:
         self._history = HistoryRecorder()
         self._was_asked = False
         self._drains = False
-        self._binding = _NOTHING_WAITS
+        self._binding = NOTHING_WAITS
         self._wanted: set[EndpointState] = set()  # endpoints where a call waits for room
 
     def handle(self, events: Iterable[Event], now: float) -> list[Instruction]:
@@ -387,7 +387,7 @@ class DispatchState:
                 return
             else:
                 self._end_unsent(record, SPENT, now, out)
-        self._binding = turns.binding or _NOTHING_WAITS
+        self._binding = turns.binding or NOTHING_WAITS
         self._wanted = turns.full if self._has_clients else set()
 
     def _send_one(

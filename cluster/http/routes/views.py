@@ -19,6 +19,7 @@ from actors.core.messages.values import Json, Priority
 from actors.core.metrics.history import EndpointHistory, GaugeHistory, History
 from actors.core.task.reports import report_line
 from actors.sources.actor import SourceStatistics
+from cluster.assembly.constraint import binding
 from cluster.assembly.topology import TopologyStatistics
 from cluster.http.guard.tenants import EVERYBODY, Space
 from cluster.http.routes.identifiers import id_of
@@ -144,8 +145,9 @@ def pipeline_document(
 ) -> dict[str, Json]:
     """Return the state of the actors; an actor that does not answer is null or missing."""
     dispatcher, journal = known.dispatcher, known.journal
+    active_tasks = configured_limits.get("active_tasks")
     return {
-        "binding": dispatcher.binding if dispatcher else "the dispatcher does not answer",
+        "binding": binding(known, active_tasks if isinstance(active_tasks, int) else None),
         "stopped_by": dispatcher.stopped_by.message if dispatcher and dispatcher.stopped_by else None,
         "tasks": {
             "active": sum(each.active for each in known.pipelines),
@@ -214,13 +216,13 @@ def pipeline_document_of_tenant(
     known: TopologyStatistics, configured_limits: Mapping[str, Json], tenant: str
 ) -> dict[str, Json]:
     """Return the state that one of several callers may see: its own tasks, and the health of shared parts."""
-    whole = pipeline_document(known, {}, is_priced=True)
-    binding = whole["binding"]
+    whole = pipeline_document(known, configured_limits, is_priced=True)
+    shown = whole["binding"]
     for each in whole["endpoints"]:
         if each["fault"]:  # it may quote the prompt of another caller
-            binding = binding.replace(each["fault"], f"endpoint {each['name']} answers no call")
+            shown = shown.replace(each["fault"], f"endpoint {each['name']} answers no call")
     return {
-        "binding": binding,
+        "binding": shown,
         "stopped_by": "no call can be answered now" if whole["stopped_by"] else None,
         "tasks": {"unfinished": sum(each.tenants.get(tenant, 0) for each in known.pipelines)},
         "limits": {name: configured_limits[name] for name in _LIMITS_OF_ALL},

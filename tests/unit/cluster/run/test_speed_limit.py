@@ -31,7 +31,45 @@ def known(
         is_failing=is_failing,
     )
     dispatcher = SimpleNamespace(endpoints=(endpoint,), binding="the limit of main: 40 in flight")
-    return SimpleNamespace(journal=SimpleNamespace(trouble=trouble), dispatcher=dispatcher)
+    journal = SimpleNamespace(trouble=trouble)
+    return SimpleNamespace(journal=journal, dispatcher=dispatcher, sources=(), pipelines=())
+
+
+@pytest.mark.parametrize(
+    ("fetches", "breaker", "active", "binding", "text"),
+    [
+        (
+            0,
+            BreakerState.CLOSED,
+            4,
+            "too few tasks",
+            "limits.active_tasks: no more than 4 tasks may be in progress",
+        ),
+        (0, BreakerState.CLOSED, 3, "too few tasks", "too few tasks"),
+        (3, BreakerState.CLOSED, 4, "too few tasks", "source slow: most tasks in progress wait for it"),
+        (3, BreakerState.CLOSED, 4, "the limit of main: 40 in flight", "the limit of main: 40 in flight"),
+        (
+            3,
+            BreakerState.OPEN,
+            4,
+            "too few tasks",
+            "slow: HTTP 500; source slow, which is down: its fetches wait",
+        ),
+    ],
+)
+def test_where_no_call_waits_the_source_or_the_limit_of_tasks_is_named(
+    fetches, breaker, active, binding, text
+):
+    known = SimpleNamespace(
+        journal=None,
+        dispatcher=SimpleNamespace(endpoints=(), binding=binding),
+        sources=(
+            SimpleNamespace(name="slow", breaker=breaker, in_flight=fetches, last_error="HTTP 500"),
+            SimpleNamespace(name="quick", breaker=BreakerState.CLOSED, in_flight=0, last_error=None),
+        ),
+        pipelines=(SimpleNamespace(active=active - 1), SimpleNamespace(active=1)),
+    )
+    assert SpeedLimit(active_tasks=4).text(known, 0.0) == text
 
 
 @pytest.mark.parametrize("breaker", [BreakerState.OPEN, BreakerState.HALF_OPEN])
