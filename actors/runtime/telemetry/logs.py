@@ -7,11 +7,13 @@ Rule 2: secrets are removed by the guard of the log (`actors.runtime.log_guard`)
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, TextIO
@@ -24,6 +26,8 @@ from actors.runtime.log_guard import censored
 LOG_FORMAT_VARIABLE = "HEADRACE_LOG_FORMAT"
 JSON_FORMAT = "json"
 _NOTHING = ("", "")
+_ALWAYS = {"time", "level", "logger", "message"}  # the members of every line
+_ABOUT_NAMES = {"run", "task", "call", "error"}
 _ABOUT: ContextVar[tuple[str, str]] = ContextVar("about", default=_NOTHING)
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 # What Ray puts before a line of a worker that it repeats at the driver.
@@ -47,10 +51,21 @@ class JsonFormatter(logging.Formatter):
         return _line(record.created, record.levelname, record.name, record.getMessage(), error)
 
 
+class _JsonHandler(logging.StreamHandler[TextIO]):
+    """Writes a record that cannot be formatted as one line; the library prints dozens of lines about it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - it is the interface of logging
+        """Write what was logged, and why it could not be formatted."""
+        error = censored(traceback.format_exc())
+        with contextlib.suppress(Exception):  # stderr may be closed
+            message = censored(str(record.msg))
+            self.stream.write(f"{_line(record.created, record.levelname, record.name, message, error)}\n")
+
+
 class JsonMessages(io.TextIOBase):
     """A stream in place of stderr that writes what is printed as messages, which end with a line feed.
 
-    `level` is that of the messages. A line of JSON, such as one that Ray repeats, stays as it is.
+    `level` is that of the messages. A line of this log, such as one of a worker that Ray repeats, stays one.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -64,8 +79,8 @@ class JsonMessages(io.TextIOBase):
         if self._begun.endswith("\n"):
             message, self._begun = _ESCAPE.sub("", self._begun[:-1]), ""
             lines = [_PREFIX.sub("", line) for line in message.split("\n")]
-            if all(map(_is_object, lines)):
-                self._stream.write("".join(f"{line}\n" for line in lines))
+            if all(map(_is_record, lines)):
+                self._stream.write(censored("".join(f"{line}\n" for line in lines)))
             elif message.strip():
                 now = dt.datetime.now(dt.UTC).timestamp()
                 self._stream.write(f"{_line(now, self.level, 'headrace', censored(message), None)}\n")
@@ -103,7 +118,7 @@ def log_as_json(*, messages: bool = False) -> None:
         sys.stderr = JsonMessages(stderr)
     root = logging.getLogger()
     if not any(isinstance(handler.formatter, JsonFormatter) for handler in root.handlers):
-        handler = logging.StreamHandler(stderr)
+        handler = _JsonHandler(stderr)
         handler.setLevel(logging.WARNING)
         handler.setFormatter(JsonFormatter())
         root.addHandler(handler)
@@ -135,11 +150,12 @@ def _line(at: float, level: str, logger: str, message: str, error: str | None) -
     return orjson.dumps(clean).decode()
 
 
-def _is_object(line: str) -> bool:
+def _is_record(line: str) -> bool:
+    """Return whether `line` is one of this log."""
     if not (line.startswith("{") and line.endswith("}")):
         return False
     try:
-        orjson.loads(line)
+        names = {*orjson.loads(line)}
     except orjson.JSONDecodeError:
         return False
-    return True
+    return names >= _ALWAYS and names <= _ALWAYS | _ABOUT_NAMES

@@ -66,16 +66,33 @@ async def test_a_record_has_the_ids_of_what_it_is_about_and_no_secret():
 
 def test_what_a_program_prints_is_a_message_and_json_of_workers_stays_as_it_is():
     guard_logs(Censor([(SECRET, "***")]))
-    record = '{"level":"ERROR","message":"of a worker"}'
+    record = '{"time":"now","level":"ERROR","logger":"x","message":"of a worker","run":"r"}'
+    foreign = json.dumps({"level": "ERROR", "body": SECRET})
     with written() as stderr:
         print(f"two\nlines, {SECRET}", file=sys.stderr)  # noqa: T201 - what is tested
         print(f"\x1b[36m(source:mine(files) pid=12, ip=10.0.0.1)\x1b[0m {record}", file=sys.stderr)  # noqa: T201 - same
         print(file=sys.stderr)  # noqa: T201 - same
         print("(a pid=1) {no json}", file=sys.stderr)  # noqa: T201 - same
-    first, second, third = lines(stderr)
+        print(foreign, file=sys.stderr)  # noqa: T201 - same
+        print(record.replace("of a", SECRET), file=sys.stderr)  # noqa: T201 - same
+    first, second, third, fourth, fifth = lines(stderr)
+    assert (fourth["level"], fourth["message"]) == ("INFO", foreign.replace(SECRET, "***"))
+    assert fifth == json.loads(record) | {"message": "*** worker"}
     assert (first["level"], first["message"], first["run"]) == ("INFO", "two\nlines, ***", "run-1")
     assert second == json.loads(record)
     assert third["message"] == "(a pid=1) {no json}"
+
+
+def test_a_record_that_cannot_be_formatted_is_one_line():
+    guard_logs(Censor([(SECRET, "***")]))
+    with written() as stderr:
+        (handler,) = (it for it in logging.getLogger().handlers if isinstance(it.formatter, JsonFormatter))
+        handler.handle(logging.LogRecord("x", logging.ERROR, "p", 1, "it took %d s", (SECRET,), None))
+    (line,) = lines(stderr)
+    assert (line["level"], line["logger"], line["run"]) == ("ERROR", "x", "run-1")
+    assert line["message"] == "it took %d s"
+    assert "TypeError: %d format: a real number is required" in line["error"]
+    assert SECRET not in stderr.getvalue()
 
 
 def test_a_stream_keeps_the_beginning_of_a_message_and_is_no_terminal():
