@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from actors.core.errors import ConfigError
 from headrace.handle import Run
 from headrace.map_call import PathLike
 from headrace.rows.tables import table_of
-from headrace.wording import in_python_words
+from headrace.wording import in_python_words, python_words
 
 if TYPE_CHECKING:
     from actors.core.messages.values import Json
@@ -95,6 +97,7 @@ def compare(
         truths, notes = _truths(truth, sides, place, form)
         preference = preference_of(sides, place, os.environ)
         result = compare_sides(sides[0], sides[1], truths, notes=notes, preference=preference)
+    result = replace(result, notes=tuple(map(python_words, result.notes)))
     is_known = any(each.accuracy or each.errors for each in result.columns.values())
     if truth is not None and not is_known:
         raise ConfigError(

@@ -36,6 +36,15 @@ def test_files_and_a_truth_in_a_file_are_compared(tmp_path):
     assert found.columns["label"].accuracy.n == 40
 
 
+def test_a_truth_is_paired_by_a_column_of_both_which_is_not_compared_and_notes_name_arguments():
+    found = headrace.compare(ONE, TWO, truth=TRUTH[::-1])
+    known = [name for name, column in found.columns.items() if column.accuracy or column.errors]
+    assert (known, found.columns["label"].accuracy.only_b) == (["label"], 20)
+    notes = found.as_dict()["notes"]
+    assert notes[0] == "truth: its rows are paired by the column id"
+    assert notes[1].endswith("paired by number: key names a column")
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
