@@ -122,7 +122,7 @@ def against(estimate: Estimate, *, usd: float, tokens: int, seconds: float) -> s
 
 def _line(name: str, figure: Figure, spelled: Callable[[float], str]) -> str:
     cut = "" if figure.at_most is None else f"at most {spelled(figure.at_most)} (max_tokens) · "
-    return f"{name:<7} {_spread(figure, spelled):<26} {cut}{figure.basis}"
+    return f"{name:<7} {_spread(figure, spelled):<29} {cut}{figure.basis}"
 
 
 def _spread(figure: Figure, spelled: Callable[[float], str]) -> str:

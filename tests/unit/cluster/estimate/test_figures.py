@@ -40,11 +40,11 @@ def test_counts_that_say_nothing_new_are_left_out():
 @pytest.mark.parametrize(
     ("figure", "shown"),
     [
-        (Figure.exact(4_612_345, "counted"), "input   4.61 M                     counted"),
-        (Figure(812, None, 48_200, "bounds"), "input   812 to 48.2 k              bounds"),
-        (Figure(400_000, 490_000, 1.2e9, "x"), "input   490 k (400 k to 1.2 G)     x"),
-        (Figure(5, None, None, "x"), "input   at least 5                 x"),
-        (Figure.unknown("no price"), "input   unknown                    no price"),
+        (Figure.exact(4_612_345, "counted"), "input   4.61 M                        counted"),
+        (Figure(812, None, 48_200, "bounds"), "input   812 to 48.2 k                 bounds"),
+        (Figure(400_000, 490_000, 1.2e9, "x"), "input   490 k (400 k to 1.2 G)        x"),
+        (Figure(5, None, None, "x"), "input   at least 5                    x"),
+        (Figure.unknown("no price"), "input   unknown                       no price"),
     ],
 )
 def test_a_figure_is_shown_with_three_digits_and_what_it_rests_on(figure, shown):
@@ -53,12 +53,12 @@ def test_a_figure_is_shown_with_three_digits_and_what_it_rests_on(figure, shown)
 
 def test_a_cost_shows_the_bound_that_holds_whatever_the_model_answers():
     lines = list(estimate(usd=Figure(2.05, 2.31, 2.7, "30 random rows", at_most=5.7)).lines())
-    assert lines[3] == ("cost    $2.31 ($2.05 to $2.70)     at most $5.70 (max_tokens) · 30 random rows")
+    assert lines[3] == ("cost    $2.31 ($2.05 to $2.70)        at most $5.70 (max_tokens) · 30 random rows")
 
 
-def test_small_costs_keep_two_digits():
+def test_small_costs_keep_their_digits():
     lines = list(estimate(usd=Figure(0.00001, None, 0.0123, "x")).lines())
-    assert lines[3].startswith("cost    $0.0000")
+    assert lines[3].startswith("cost    $0.000010 to $0.0123 ")
 
 
 def test_the_actual_figures_stand_beside_the_estimate():
