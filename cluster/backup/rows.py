@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from actors.core.journal import keys
 from actors.core.journal.batch import CheckedCodec, KeyReader, Reader, range_of
-from actors.core.journal.rows import INCOMPLETE, RunRow, load_run
+from actors.core.journal.rows import RunRow, load_run
 from cluster.backup.file_format import Row
 from cluster.records.records import CODEC
 
@@ -15,13 +15,11 @@ _MOST_ROWS = 200  # the next rows may be much larger
 _PAGE_BYTES = 4 << 20
 
 
-def complete_runs(reader: Reader) -> Iterator[RunRow]:
-    """Yield the rows of the runs, without those that are being removed or restored."""
+def rows_of_all_runs(reader: Reader) -> Iterator[RunRow]:
+    """Yield the row of each run, also of those that lack other rows."""
     codec = CheckedCodec(CODEC)
     for _, value in paged(reader, *range_of(b"r")):
-        row = load_run(codec, value)
-        if row.state not in INCOMPLETE:
-            yield row
+        yield load_run(codec, value)
 
 
 def rows_of_runs(reader: KeyReader, run_ids: Iterable[str]) -> Iterator[Row]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from actors.core.errors import ConfigError, RunTakenError
 from actors.core.journal.batch import KeyReader
 from actors.core.journal.format import OLDEST, check_format
-from actors.core.journal.rows import RUNNING
+from actors.core.journal.rows import INCOMPLETE, RUNNING
 from actors.core.messages.journal import RunView
 from actors.journal.stores.base import Store
 from cluster.backup.file_format import BackupError, BackupWriter, Row
-from cluster.backup.rows import complete_runs, known_answers, rows_of_runs
+from cluster.backup.rows import known_answers, rows_of_all_runs, rows_of_runs
 from cluster.program import COMMAND, VERSION
 from cluster.records.owner_watch import Sign, watched
 from cluster.records.reading import all_runs
@@ -30,19 +30,24 @@ class Content:
     """The complete runs of a snapshot that are wanted: all, or the named ones.
 
     `running` are those in progress or killed, `in_clear` those whose configuration has the first format.
+    `lacking` are left out: they lack rows, as they are being removed or restored.
     """
 
     runs: list[str]
     running: list[str]
     in_clear: list[str]
+    lacking: list[str]
     is_all: bool
 
     @classmethod
     def of(cls, snapshot: KeyReader, run_ids: Sequence[str]) -> Content:
         """Find the runs. Raises `ConfigError` if a named run lacks rows."""
-        content = cls([], [], [], not run_ids)
-        for row in complete_runs(snapshot):
+        content = cls([], [], [], [], not run_ids)
+        for row in rows_of_all_runs(snapshot):
             if run_ids and row.run_id not in run_ids:
+                continue
+            if row.state in INCOMPLETE:
+                content.lacking.append(row.run_id)
                 continue
             content.runs.append(row.run_id)
             if row.state == RUNNING:

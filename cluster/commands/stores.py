@@ -69,6 +69,7 @@ def backup(*, store: StorePlace, file: BackupPath, run: SomeRuns = None, json: A
                     "file": str(file),
                     "runs": content.runs,
                     "running": content.running,
+                    "lacking": content.lacking,
                     "rows": saved.rows,
                     "bytes": saved.size,
                 }
@@ -79,6 +80,12 @@ def backup(*, store: StorePlace, file: BackupPath, run: SomeRuns = None, json: A
         if content.running:
             console.print(
                 f"not closed: {_listed(content.running)}. Answers after this moment are not in the backup",
+                soft_wrap=True,
+            )
+        if content.lacking:
+            console.print(
+                f"left out, as they lack rows: {_listed(content.lacking)}. Their removal or restore is in "
+                f"progress or was interrupted: restore them again, or finish with `{program()} prune RUN_ID`",
                 soft_wrap=True,
             )
         if content.in_clear:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from actors.core.errors import ConfigError, StoreError
 from actors.core.journal import keys
 from actors.core.journal.reads import read_attempts, read_history
-from actors.core.journal.rows import RUNNING, load_report
+from actors.core.journal.rows import INCOMPLETE, RUNNING, load_report
 from actors.core.messages.journal import RunView, TaskView
 from actors.core.messages.tasks import Report, Task
 from actors.core.metrics.history import History
@@ -34,6 +34,7 @@ from cluster.page.options import PageOptions
 from cluster.page.redaction import Redaction
 from cluster.page.rows import RowMaker
 from cluster.page.selection import Selection, is_failure
+from cluster.program import program
 from cluster.records.reading import all_ended, events_of, silent_runs, tasks_in_order
 from cluster.records.records import CODEC, found_run
 from cluster.report.tables.columns import Layout
@@ -69,6 +70,11 @@ class _PageWriter:
         self._now = now
         self._options = options
         self._run: RunView = found_run(store, run_id)
+        if self._run.state in INCOMPLETE:
+            raise ConfigError(
+                f"run {run_id} lacks rows: its removal or restore is in progress or was interrupted. Restore "
+                f"it again, or finish with `{program()} prune {run_id}`"
+            )
         self._is_priced = is_priced(self._run)
         self._is_live = self._run.state == RUNNING and not silent_runs(store, [self._run])
         self._redaction = Redaction(options.hidden)

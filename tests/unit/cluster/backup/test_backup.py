@@ -21,6 +21,8 @@ from cluster.backup.place import settings_of
 from cluster.backup.reading import Backup
 from cluster.backup.restoring import Restorer
 from cluster.backup.saving import back_up, refuse_live
+from cluster.page.options import PageOptions
+from cluster.page.writing import write_page
 from cluster.records.prune import Pruner
 from cluster.records.reading import all_runs
 from tests.unit.support.journal_desk import RUN, Desk, intent, outcome, report
@@ -176,9 +178,11 @@ def test_a_restore_that_was_interrupted_leaves_no_run_that_can_be_opened(desk, t
             refused = Desk(target).open(run_id)
             assert isinstance(refused, RunTakenError)
             assert "its restore is in progress or was interrupted" in str(refused)
-            assert back_up(target, tmp_path / f"{left}", (), NOW).content.runs == [
-                each for each, state in states.items() if state != "restoring"
-            ]
+            content = back_up(target, tmp_path / f"{left}", (), NOW).content
+            assert content.runs == [each for each, state in states.items() if state != "restoring"]
+            assert content.lacking == [run_id]
+            with pytest.raises(ConfigError, match=f"run {run_id} lacks rows: .* prune {run_id}`"):
+                write_page(target, run_id, tmp_path / "page.html", NOW, PageOptions())
         complete = [run_id for run_id, state in states.items() if state != "restoring"]
         if complete:
             Pruner(target, lambda _: 5.0, unfinished=True).prune_named(complete)
