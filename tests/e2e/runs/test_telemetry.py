@@ -109,7 +109,7 @@ async def test_the_trace_of_a_call_with_two_retries_and_a_failover_is_what_why_s
         assert span.status == (0 if one["outcome"] == "answered" else FAILED)
         assert span.attributes["gen_ai.request.model"] == f"{one['endpoint']}-1"
         assert span.attributes["server.address"] == "127.0.0.1"
-        assert call.began <= span.began < span.ended <= call.ended
+        assert call.began <= span.began <= span.ended <= call.ended
     assert attempts[0].attributes["error.type"] == shown[0]["outcome"]
 
     about = call.attributes
