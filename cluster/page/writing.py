@@ -41,7 +41,7 @@ from cluster.report.tables.columns import Layout
 from cluster.report.tables.targets import explained
 from cluster.report.task_history import TaskHistory
 from cluster.report.views import is_priced
-from cluster.web.writing import OTHERWISE, write_file
+from cluster.web.writing import OTHERWISE, refuse_foreign, write_file
 
 MOST_ROWS = 200_000  # a browser searches them in a second
 _FRAME_BYTES = 400_000  # of the file, besides the rows
@@ -81,6 +81,7 @@ class _PageWriter:
         self._failed = self._open = 0
 
     def write(self, path: Path) -> WrittenPage:
+        refuse_foreign(path)  # before a million tasks are read
         figures = self._figures()
         tables = page_tables(figures)
         _check_hidden(self._options.hidden, tables, figures)

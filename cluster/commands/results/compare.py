@@ -85,9 +85,12 @@ def compare(
         from cluster.compare.conditions import check_condition, holds  # noqa: PLC0415 - same
         from cluster.compare.lines import comparison_lines  # noqa: PLC0415 - same
         from cluster.input.formats import text_form  # noqa: PLC0415 - same
+        from cluster.web.writing import refuse_foreign  # noqa: PLC0415 - same
 
         if fail_if is not None:
             check_condition(fail_if)
+        if output is not None:
+            refuse_foreign(output)
         form = text_form(delimiter, encoding)
         with sides_of((a, b), config, os.environ, key, form) as sides:
             truths, notes = truths_of(truth or (), sides, config, os.environ, form)
