@@ -56,7 +56,9 @@ async def test_a_task_without_time_left_is_not_tried(fleet):
 
 
 async def test_a_dead_source_is_left_alone_and_says_why(fleet):
-    actor = fleet.actor(SourceActor, "source:wire", simulated(failure_rate=1.0, retries=0, concurrency=1))
+    actor = fleet.actor(
+        SourceActor, "source:wire", simulated(failure_rate=1.0, retries=0, concurrency=1, outage_s=0)
+    )
     fetched = await fetch_all(fleet.courier("source:wire"), 60)
     known = await fleet.statistics(actor)
     assert known.breaker is not BreakerState.CLOSED

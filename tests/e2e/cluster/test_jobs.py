@@ -107,7 +107,7 @@ async def test_a_job_that_is_stopped_keeps_its_state_and_goes_on_when_it_is_subm
     endpoint = await start_llm("--latency-s", "0.1")
     llm = {"clients": 1, "endpoints": [{"name": "books", "base_url": endpoint.process.url, "model": "sim"}]}
     wire = {"name": "wire", "kind": "simulated", "items": CALLS_A_TASK - 1, "latency_s": 0.01}
-    dead = {**wire, "name": "dead", "failure_rate": 1.0, "retries": 0}
+    dead = {**wire, "name": "dead", "failure_rate": 1.0, "retries": 0, "outage_s": 0}
     config = driver.config(llm=llm, sources=[wire, dead], tasks={"kind": "range", "count": TASKS})
     asked = [str(config), "--run-id=halves", "--json"]
     begun = await driver("submit", *asked, env=head.env())

@@ -15,7 +15,7 @@ from simulators.ledger import read_ledger
 from tests.e2e.support.simulated_endpoint import plain_tokens
 
 WIRE = {"name": "wire", "kind": "simulated", "items": 2, "latency_s": 0.01}
-DEAD = {"name": "dead", "kind": "simulated", "failure_rate": 1.0, "retries": 1, "latency_s": 0.01}
+DEAD = {"name": "dead", "kind": "simulated", "failure_rate": 1.0, "retries": 1, "outage_s": 0}
 
 # ---- sources ---------------------------------------------------------------------------------------------
 
