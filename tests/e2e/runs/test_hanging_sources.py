@@ -30,7 +30,7 @@ _RUN_WITHIN_S = 60
 
 def sources(driver, cls, timeout_s):
     (driver.directory / "hanging.py").write_text(_MODULE)
-    hung = {"name": "hung", "target": f"hanging:{cls}", "timeout_s": timeout_s, "retries": 0}
+    hung = {"name": "hung", "target": f"hanging:{cls}", "timeout_s": timeout_s, "retries": 0, "outage_s": 0}
     good = {"name": "good", "target": "hanging:Good"}
     return [{"kind": "python", **hung}, {"kind": "python", **good}]
 
