@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,6 +33,7 @@ from actors.transport.inbox import Inbox, Reply
 
 _log = logging.getLogger(__name__)
 
+_OPTIONAL_OUTAGE_S = 600.0  # a report may lack a source that is not required
 _MOST_MESSAGE = 1000  # characters of an error of a source
 _MOST_CENSORED = 100_000  # characters searched for secrets
 
@@ -71,6 +73,7 @@ class GuardedSource:
         # The configured number bounds retries: a budget over all tasks would fail some of them at random.
         self._retry = RetryPolicy(RetrySettings(settings.retries + 1, base_s=0.25, cap_s=5.0, budget=100.0))
         self._breaker = CircuitBreaker(BreakerSettings(failures=10), clock())
+        self._down_since: float | None = None  # since when the breaker is not closed
         self._turned = asyncio.Event()  # set, and replaced, when the state of the breaker changes
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetched = self._failed = self._tries = 0
@@ -133,9 +136,7 @@ class GuardedSource:
         """Fetch, and retry until there is an answer, the retries are used up or the deadline has passed."""
         self._retry.on_first_attempt(began)
         deadline = began + fetch.expires_in_s
-        # The other half of the time is for the calls about the items of the other sources.
-        outage_s = fetch.expires_in_s / 2 if self._settings.outage_s is None else self._settings.outage_s
-        waits_until = min(began + outage_s, deadline)
+        waits_until = partial(self._waits_until, began, fetch.expires_in_s)
         attempt = retries = 0
         while True:
             attempt += 1
@@ -146,7 +147,7 @@ class GuardedSource:
                 return replace(fetched, attempts=attempt)
             now = self._clock()
             if failure.kind is FailureKind.TRANSIENT and self._breaker.state is not BreakerState.CLOSED:
-                if now < waits_until:
+                if now < waits_until():
                     continue  # the next try waits for the source
                 return replace(fetched, attempts=attempt)
             retries += 1
@@ -155,10 +156,19 @@ class GuardedSource:
                 return replace(fetched, attempts=attempt)
             await asyncio.sleep(decision.after_s)
 
-    async def _permit(self, until: float) -> BreakerPermit | None:
-        """Wait for a permit of the breaker. Return None if there is none until `until`."""
+    def _waits_until(self, began: float, expires_in_s: float) -> float:
+        """Return until when a fetch waits for the source while that is down."""
+        down_since = self._clock() if self._down_since is None else self._down_since
+        if self._settings.outage_s is not None:
+            return min(down_since + self._settings.outage_s, began + expires_in_s)
+        # The other half of the time is for the calls about the items of the other sources.
+        half = began + expires_in_s / 2
+        return half if self._settings.required else min(down_since + _OPTIONAL_OUTAGE_S, half)
+
+    async def _permit(self, waits_until: Callable[[], float]) -> BreakerPermit | None:
+        """Wait for a permit of the breaker. Return None if there is none in time."""
         while (permit := self._breaker.allow(self._clock())) is None:
-            now = self._clock()
+            now, until = self._clock(), waits_until()
             if now >= until:
                 return None
             turned, wake_at = self._turned, min(self._breaker.retry_at(now) or now, until)
@@ -167,7 +177,7 @@ class GuardedSource:
                     await turned.wait()
         return permit
 
-    async def _try(self, fetch: Fetch, deadline: float, waits_until: float) -> Fetched:
+    async def _try(self, fetch: Fetch, deadline: float, waits_until: Callable[[], float]) -> Fetched:
         if self._clock() >= deadline:
             return self._without(Failure(FailureKind.DEADLINE, Blame.LIMIT, "no time was left for the task"))
         permit = await self._permit(waits_until)
@@ -206,6 +216,10 @@ class GuardedSource:
             self._breaker.on_success(permit, self._clock())
         else:
             self._breaker.on_failure(permit, self._clock())
+        if self._breaker.state is BreakerState.CLOSED:
+            self._down_since = None
+        elif self._down_since is None:
+            self._down_since = self._clock()
         if self._breaker.state is not before:
             self._turned.set()
             self._turned = asyncio.Event()

@@ -44,7 +44,8 @@ class SourceSettings(BaseModel):
         Field(
             ge=0,
             le=604_800,
-            description="how long a fetch waits while the source is down; absent: half of its task's time",
+            description="how long fetches wait from when the source goes down; absent: 600, of a required "
+            "source half of the time that its task has left",
         ),
     ] = None
     required: Annotated[bool, Field(description="a task fails where this source does")] = False

@@ -77,9 +77,8 @@ def errors(answers):
 @pytest.mark.parametrize("concurrency", [4, 64])
 @pytest.mark.parametrize("retries", [0, 3])
 def test_an_outage_fails_no_task_but_those_that_showed_it(down_at, up_at, hangs, concurrency, retries):
-    settings = Outage(
-        name="s", down_at=down_at, up_at=up_at, hangs=hangs, concurrency=concurrency, retries=retries
-    )
+    times = {"down_at": down_at, "up_at": up_at, "outage_s": 7200.0 if up_at > 600 else None}
+    settings = Outage(name="s", hangs=hangs, concurrency=concurrency, retries=retries, **times)
     answers, took, actor = asked(settings, [f"k{n}" for n in range(400)])
     # Without retries a failure before the breaker opens ends its fetch.
     assert len(errors(answers)) <= (0 if retries else 100)
@@ -89,8 +88,15 @@ def test_an_outage_fails_no_task_but_those_that_showed_it(down_at, up_at, hangs,
     assert sum(actor._source.asked.values()) < 400 + 90 + up_at / 30 * 2 + most
 
 
+def test_a_source_that_is_down_for_good_holds_its_tasks_for_ten_minutes_once():
+    answers, took, _ = asked(Outage(name="s", up_at=1e9, concurrency=4), map(str, range(1000)))
+    assert len(errors(answers)) == 1000
+    assert 600 <= took < 640
+
+
 def test_a_fetch_waits_for_half_of_the_time_of_its_task_so_that_the_rest_has_time():
-    answers, took, _ = asked(Outage(name="s", up_at=1e9), map(str, range(100)), expires_in_s=600)
+    settings = Outage(name="s", up_at=1e9, required=True)
+    answers, took, _ = asked(settings, map(str, range(100)), expires_in_s=600)
     assert len(errors(answers)) == 100
     assert 300 <= took < 340
     assert {message.partition(";")[0] for message in errors(answers)} <= {
