@@ -11,6 +11,7 @@ import asyncio
 import base64
 import csv
 import json
+import os
 import random
 import signal
 import sys
@@ -264,10 +265,20 @@ async def review_pictures(images: Path, folder: Path) -> None:
         await process.wait()
 
 
+async def terminal_picture(images: Path, folder: Path) -> None:
+    """Draw the terminal during a map."""
+    words = (sys.executable, "-m", "tools.terminal", str(images / "map.svg"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = await asyncio.create_subprocess_exec(*words, cwd=folder, env=environment)
+    if await process.wait():
+        raise SystemExit("the terminal could not be drawn")
+
+
 PICTURES: Mapping[str, Callable[[Path, Path], Awaitable[None]]] = {
     "live": live_pictures,
     "report": report_pictures,
     "review": review_pictures,
+    "terminal": terminal_picture,
 }
 
 
