@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from actors.core.censor import NO_SECRETS, Censor
 from actors.core.errors import Blame, ConfigError, Failure, FailureKind, HeadraceError, SourceUnavailableError
 from actors.core.limits.breaker import BreakerPermit, BreakerSettings, BreakerState, CircuitBreaker
+from actors.core.limits.outage import waits_until
 from actors.core.limits.retry import GiveUp, RetryPolicy, RetrySettings
 from actors.core.messages.tasks import Fetch, Fetched, Item, Task
 from actors.core.metrics.measures import FETCHES, SOURCE_DOWN, MeasureReading
@@ -33,7 +34,6 @@ from actors.transport.inbox import Inbox, Reply
 
 _log = logging.getLogger(__name__)
 
-_OPTIONAL_OUTAGE_S = 600.0  # a report may lack a source that is not required
 _MOST_MESSAGE = 1000  # characters of an error of a source
 _MOST_CENSORED = 100_000  # characters searched for secrets
 
@@ -159,11 +159,10 @@ class GuardedSource:
     def _waits_until(self, began: float, expires_in_s: float) -> float:
         """Return until when a fetch waits for the source while that is down."""
         down_since = self._clock() if self._down_since is None else self._down_since
-        if self._settings.outage_s is not None:
-            return min(down_since + self._settings.outage_s, began + expires_in_s)
-        # The other half of the time is for the calls about the items of the other sources.
-        half = began + expires_in_s / 2
-        return half if self._settings.required else min(down_since + _OPTIONAL_OUTAGE_S, half)
+        settings = self._settings
+        return waits_until(
+            began, expires_in_s, down_since, outage_s=settings.outage_s, required=settings.required
+        )
 
     async def _permit(self, waits_until: Callable[[], float]) -> BreakerPermit | None:
         """Wait for a permit of the breaker. Return None if there is none in time."""
