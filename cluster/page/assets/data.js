@@ -79,7 +79,7 @@ class Histories {
   }
 }
 
-class Report {
+class ReportData {
   constructor(index) {
     this.index = index;
     this.isMap = index.isMap;

@@ -136,7 +136,7 @@ function heard(event) {
 // ---- start -----------------------------------------------------------------------------------------------
 
 async function start() {
-  report = new Report(await unpacked("index"));
+  report = new ReportData(await unpacked("index"));
   tasks = new RowView(report, report.tasks, report.isMap ? "Rows" : "Tasks");
   items = new RowView(report, report.items, "Items");
   views.hidden = false;
