@@ -35,7 +35,7 @@ from cluster.records.records import CODEC
 
 _STATES = FINISHED | {RUNNING, INTERRUPTED}
 _CODEC = CheckedCodec(CODEC)
-# What loading a row of another form raises.
+# The errors that loading a row of another form raises.
 WRONG = (HeadraceError, AttributeError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError)
 
 

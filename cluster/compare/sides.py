@@ -46,7 +46,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 class TableLevel(enum.StrEnum):
-    """What a row of a side is about."""
+    """The subject of a row of a side."""
 
     ROWS = "rows"
     ITEMS = "items"
@@ -54,7 +54,10 @@ class TableLevel(enum.StrEnum):
 
 
 class SideTotals(Struct, frozen=True):
-    """What one side took. None: unknown. A file knows the cost of its rows if it has a column for it."""
+    """The cost of one side in dollars, tokens and time. None: unknown.
+
+    A file knows the cost of its rows if it has a column for it.
+    """
 
     name: str
     run_id: str | None = None

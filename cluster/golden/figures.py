@@ -131,7 +131,7 @@ def is_number(value: Json) -> bool:
 
 @dataclass(slots=True)
 class _Tally:
-    """What is counted for one field. `pairs` are the labels of the model and of the person."""
+    """The counts of one field. `pairs` are the labels of the model and of the person."""
 
     column: ItemColumn
     confidence: ItemColumn | None
@@ -193,7 +193,7 @@ def _label(value: Json) -> str:
 
 
 def figures_document(one: FieldFigures) -> dict[str, Json]:
-    """Return the figures of a field as a JSON object. What there is no figure for is null."""
+    """Return the figures of a field as a JSON object. A figure without data is null."""
     known = one.calibration
     return {
         "field": one.field,

@@ -27,7 +27,7 @@ class GoldenError(HeadraceError):
 
 
 class Decision(enum.StrEnum):
-    """What a person decided about an answer."""
+    """The decision of a person about an answer."""
 
     ACCEPT = "accept"  # the answer is right
     REJECT = "reject"  # the answer is wrong, and the right one is not known
@@ -46,7 +46,7 @@ class Order(enum.StrEnum):
 
 
 class Place(NamedTuple):
-    """What a decision is about. `field` is a column of the table `items`, `other` the run compared with."""
+    """The subject of a decision. `field` is a column of the table `items`, `other` the run compared with."""
 
     task: str
     item: str
@@ -76,7 +76,7 @@ class GoldenRecord(Struct, frozen=True, omit_defaults=True):
 
     @property
     def place(self) -> Place:
-        """What the decision is about."""
+        """The subject of the decision."""
         return Place(self.task, self.item, self.field, self.other)
 
     @property

@@ -1,4 +1,4 @@
-"""Writes the rows of tables as blocks of columns, each compressed and in an element of its own.
+"""Writes the rows of tables as blocks of columns, each compressed and in a separate element.
 
 The page reads a block when it needs it, so that opening it does not depend on the number of rows.
 

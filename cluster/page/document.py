@@ -45,7 +45,7 @@ _ROWS = "<!-- rows -->"
 
 @dataclass(frozen=True, slots=True)
 class TableData:
-    """What the page must know to read a table: `starts` are the first rows of its blocks.
+    """The description by which the page reads a table: `starts` are the first rows of its blocks.
 
     `total` counts the rows of the run, `count` those in the file.
     """
@@ -85,7 +85,7 @@ class GoldenFigures:
 
 @dataclass(frozen=True, slots=True)
 class PageContent:
-    """What a page shows of a run."""
+    """The content of the page of a run."""
 
     run: RunView
     figures: RunFigures

@@ -1,4 +1,4 @@
-"""What to do about a cause of failures, by the kind that its text names."""
+"""Remedies of causes of failures, by the kind that the text of a cause names."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _UNKNOWN = ("Open one of the tasks: its attempts say more.", _repeated)
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What helps against a cause, and the command that repeats its tasks; empty if none does."""
+    """The advice about a cause, and the command that repeats its tasks; empty if none does."""
 
     text: str
     command: str

@@ -1,4 +1,4 @@
-"""What the summary of a page says, in words and figures."""
+"""Makes the words and figures of the summary of a page."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from actors.core.metrics.history import COUNTS, EndpointHistory, History
 from cluster.report.console import plain
 
 _SHOWN = 5  # endpoints
-# A run starts and ends without a dispatcher. What is longer is a pause: between a sample and its run, or
+# A run starts and ends without a dispatcher. A longer time is a pause: between a sample and its run, or
 # between an interruption and the command that continues the run.
 _PAUSE_S, _PAUSE_SHARE = 10.0, 0.1
 _WORDS = {

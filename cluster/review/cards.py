@@ -1,4 +1,4 @@
-"""What the page shows of a question: inputs, prompts, answers, and what a person can decide.
+"""Makes the cards of questions for the page: inputs, prompts, answers, and what a person can decide.
 
 Texts are data of strangers. The page inserts them as text, never as markup.
 """

@@ -62,7 +62,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class ReviewSelection:
-    """What a review shows.
+    """The content of a review.
 
     columns: the fields to judge, or those whose answers are compared. all_columns: of the table `items`.
     peers: columns of other steps with the same field, by the name of a column. other: the id of the run that

@@ -1,4 +1,4 @@
-"""What a review asks by default, and what is wrong with its options."""
+"""Selects the fields that a review asks about by default, and checks its options."""
 
 from __future__ import annotations
 

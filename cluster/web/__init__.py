@@ -1,1 +1,1 @@
-"""What the pages share: styles, scripts, uPlot, the policy of a page, and the writing of its file."""
+"""Parts that all pages share: styles, scripts, uPlot, the policy of a page, and the writing of its file."""

@@ -58,7 +58,7 @@ class GaugeHistory(Struct, frozen=True, array_like=True):
 
 
 class EndpointHistory(Struct, frozen=True, array_like=True):
-    """What happened at one endpoint: a value for each point of the `History`.
+    """The counts and gauges of one endpoint: a value for each point of the `History`.
 
     `EndpointReading` defines the names. Counts are of the point alone. All values are 0 where the endpoint
     was not configured.

@@ -58,7 +58,7 @@ class TraceSpan(Struct, frozen=True):
 
 
 class TracedEndpoint(Struct, frozen=True):
-    """What the spans say about an endpoint."""
+    """The attributes of an endpoint in its spans."""
 
     model: str
     provider: str
@@ -67,7 +67,7 @@ class TracedEndpoint(Struct, frozen=True):
 
 
 class TraceRules(Struct, frozen=True):
-    """Which spans are exported, and what they contain.
+    """Rules for the export of spans and their content.
 
     life: see `actors.core.tracing.ids`. sample: the ratio of tasks with a trace. name: of the configuration.
     operations: the GenAI operation of the forms that are no chat.
@@ -83,7 +83,7 @@ class TraceRules(Struct, frozen=True):
 
 
 class StepFigures(Struct):
-    """What happened to the calls of one step of a task."""
+    """The outcome of the calls of one step of a task."""
 
     began: float
     ended: float
@@ -107,7 +107,7 @@ class SpanMaker:
     def run(
         self, run_id: str, began: float, ended: float, counts: Attributes, error: str | None
     ) -> TraceSpan:
-        """Return the span of a run, which is a trace of its own and always exported."""
+        """Return the span of a run, which is a separate trace and always exported."""
         trace, own = self._of_run(run_id)
         about: Attributes = {"headrace.run": run_id, **self._workflow(), **counts}
         if error is not None:

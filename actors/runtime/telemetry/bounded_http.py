@@ -1,7 +1,7 @@
 """Sends requests of the library `requests` with one deadline each, and reads a bounded part of each answer.
 
-The timeout of the library is that of a single read: a receiver that sends a byte now and then holds a request
-for ever. Its answers are read whole, whatever their size.
+The timeout of the library is that of a single read: a receiver that sends single bytes holds a request
+without end. Its answers are read whole, whatever their size.
 """
 
 from __future__ import annotations

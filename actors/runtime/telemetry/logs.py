@@ -1,7 +1,7 @@
 """Writes the log and the messages of a process as JSON, one object a line.
 
-Rule 1: a line has the time, the level, the logger, the message, and the ids of the run, the task and the call
-    that it is about, as far as they are known. Log collectors find lines by these.
+Rule 1: a line has the time, the level, the logger and the message. It has the ids of its run, task and call
+    where these are known. Log collectors find lines by them.
 Rule 2: secrets are removed by the guard of the log (`actors.runtime.log_guard`), before a line is written.
 """
 
@@ -101,7 +101,7 @@ class JsonMessages(io.TextIOBase):
 
 
 def log_of_run(run_id: str) -> None:
-    """Have the log of this process name the run that it is about."""
+    """Set the run that the log lines of this process name."""
     global _run  # noqa: PLW0603 - a process has one log
     _run = run_id
 

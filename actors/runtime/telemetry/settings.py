@@ -81,7 +81,7 @@ class TelemetrySection(BaseModel):
 
 
 class TraceSettings(Struct, frozen=True):
-    """What an exporter of spans needs. It can be pickled, and its `repr` shows no secret."""
+    """The settings of an exporter of spans. They can be pickled, and their `repr` shows no secret."""
 
     rules: TraceRules
     endpoint: str | None = None
@@ -90,7 +90,7 @@ class TraceSettings(Struct, frozen=True):
 
 
 class ActorTelemetry(Struct, frozen=True):
-    """What the process of an actor needs to report: its spans, and the run and the format of its log."""
+    """The telemetry settings of an actor's process: its spans, and the run and the format of its log."""
 
     traces: TraceSettings | None = None
     run_id: str = ""

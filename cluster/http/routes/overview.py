@@ -1,4 +1,4 @@
-"""What happened so far: the history of the endpoints, and the causes of failures."""
+"""Serves the overview: the history of the endpoints, and the causes of failures."""
 
 from __future__ import annotations
 
